@@ -1,0 +1,424 @@
+"""The words that processes say to each other. No I/O here: `parallax.net.codec` puts them on a wire.
+
+Events are past tense and travel to the hub; instructions are what the hub says back. Every
+message is an array on the wire, tagged by a small int. Ids are ints (`parallax.ids`), durations
+and times are seconds, sizes are bytes.
+
+A value is one of three things: the pickled bytes themselves (small values), `Stored` (a name in
+the shared-memory store), or `Failure` (why there is no value).
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import msgspec
+
+PROTOCOL = 1
+"""The version of this vocabulary. A peer that speaks another one is refused."""
+
+
+class _Word(msgspec.Struct, array_like=True, gc=False):
+    """Base of values and of the rows inside messages."""
+
+
+class _Message(msgspec.Struct, array_like=True, gc=False):
+    """Base of all messages."""
+
+
+# ---- values -------------------------------------------------------------------------------
+
+
+class Stored(_Word, tag=1):
+    """A value in the shared-memory store of one node."""
+
+    name: str
+    size_bytes: int
+    creator: int
+    node: int = 0
+
+
+class Failure(_Word, tag=2):
+    """Why an object has no value. `kind` selects the error class (see `parallax.api.failures`)."""
+
+    kind: str
+    message: str
+    data: bytes = b""
+    origin: int = 0
+
+
+class Chunk(_Word, tag=3):
+    """The arguments of several calls of one function: one return object an item."""
+
+    items: list[bytes]
+
+
+Value: TypeAlias = bytes | Stored | Failure
+Arguments: TypeAlias = bytes | Stored | Chunk
+
+# ---- what a client says -------------------------------------------------------------------
+
+
+class Hello(_Message, tag=10):
+    """The first message of every peer."""
+
+    protocol: int
+    version: str
+    python: str
+    role: str
+    token: str
+    pid: int
+    host: str
+    name: str = ""
+    number: int = 0
+    """Of an engine: the number its node gave it. Of a node: unused."""
+    resources: dict[str, float] = {}
+    owner: bool = False
+    """True for the client whose end is the end of the pool."""
+
+
+class JobOpened(_Message, tag=11):
+    """A piece of work that the user can name: one cell's run, one script, one `with px.job()`."""
+
+    job: int
+    name: str
+    cell: str = ""
+    source: str = ""
+    started_at: float = 0.0
+
+
+class TemplateDefined(_Message, tag=12):
+    """What many tasks share: their function and their options."""
+
+    template: int
+    name: str
+    function: bytes
+    modules: bytes = b""
+    captured: list[int] = []
+    demand: dict[str, float] = {}
+    num_returns: int = 1
+    streaming: bool = False
+    backpressure: int = 0
+    max_retries: int = 3
+    retry_exceptions: bool = False
+    retry_types: bytes = b""
+    timeout_s: float = 0.0
+    max_calls: int = 0
+    spread: bool = False
+    affinity: int = -1
+    affinity_soft: bool = False
+
+
+class BlobDefined(_Message, tag=13):
+    """Code, addressed by its content."""
+
+    key: bytes
+    data: bytes
+
+
+class TaskSpec(_Word):
+    """One call, or one chunk of a map. `id` is also the id of the first return object."""
+
+    id: int
+    template: int
+    args: Arguments
+    deps: list[int] = []
+    refs: list[int] = []
+    seed: int = -1
+
+
+class TasksSubmitted(_Message, tag=14):
+    job: int
+    parent: int
+    tasks: list[TaskSpec]
+
+
+class ObjectPut(_Message, tag=15):
+    id: int
+    value: Value
+    contained: list[int] = []
+
+
+class RefsChanged(_Message, tag=16):
+    """What this client came to hold, and what it holds no more."""
+
+    added: list[int]
+    dropped: list[int]
+
+
+class ObjectsWanted(_Message, tag=17):
+    """Answer with `ObjectsReady` as each of these gets its value."""
+
+    ids: list[int]
+
+
+class CancelRequested(_Message, tag=18):
+    """`grace_s >= 0`: an engine that has not obeyed by then is killed."""
+
+    ids: list[int]
+    force: bool = False
+    recursive: bool = True
+    grace_s: float = -1.0
+
+
+class ItemsConsumed(_Message, tag=19):
+    """The reader of a streaming task has taken `count` items so far."""
+
+    task: int
+    count: int
+
+
+class ObjectMissing(_Message, tag=20):
+    """The store has no segment of this name any more."""
+
+    id: int
+    name: str
+
+
+class Asked(_Message, tag=21):
+    request: int
+    what: str
+    argument: Any = None
+
+
+class ShutdownRequested(_Message, tag=22):
+    reason: str = ""
+
+
+# ---- what an engine says besides ----------------------------------------------------------
+
+
+class Done(_Word):
+    """The end of one attempt. Fewer values than the task has returns: the rest was not begun."""
+
+    task: int
+    attempt: int
+    values: list[Value]
+    contained: dict[int, list[int]] = {}
+    started_at: float = 0.0
+    duration_s: float = 0.0
+    retriable: bool = False
+    """The exception is one that `retry_exceptions` names."""
+
+
+class TasksFinished(_Message, tag=30):
+    done: list[Done]
+
+
+class TasksReturned(_Message, tag=31):
+    """Taken back before they began; the answer to `TasksRecalled`, empty when it came too late."""
+
+    ids: list[int]
+    recalled: bool = False
+
+
+class TaskStalled(_Message, tag=32):
+    """The task could not begin: these of its dependencies were gone from the store."""
+
+    task: int
+    attempt: int
+    missing: list[int]
+
+
+class TaskBlocked(_Message, tag=33):
+    task: int
+
+
+class TaskUnblocked(_Message, tag=34):
+    task: int
+
+
+class ItemYielded(_Message, tag=35):
+    """A streaming task produced item number `index`."""
+
+    task: int
+    attempt: int
+    index: int
+    id: int
+    value: Value
+    contained: list[int] = []
+
+
+class Printed(_Message, tag=36):
+    task: int
+    job: int
+    stream: str
+    text: str
+
+
+class BlobsMissed(_Message, tag=37):
+    keys: list[bytes]
+
+
+# ---- what a node says ---------------------------------------------------------------------
+
+
+class EngineExited(_Message, tag=40):
+    """`running` is the object id that the engine was computing when it died, 0 for none."""
+
+    number: int
+    status: int
+    running: int
+    detail: str = ""
+
+
+class MemoryPressed(_Message, tag=41):
+    available_bytes: int
+    total_bytes: int
+
+
+# ---- what the hub says --------------------------------------------------------------------
+
+
+class Welcome(_Message, tag=50):
+    number: int
+    cluster: str
+    node: int
+    store: str
+    spill: str
+    store_limit_bytes: int
+    resources: dict[str, float]
+    token: str = ""
+
+
+class Refused(_Message, tag=51):
+    kind: str
+    message: str
+
+
+class ObjectsReady(_Message, tag=52):
+    items: list[tuple[int, Value]]
+
+
+class SegmentsFreed(_Message, tag=53):
+    names: list[str]
+
+
+class Answered(_Message, tag=54):
+    request: int
+    answer: Any = None
+    error: str = ""
+
+
+class Said(_Message, tag=55):
+    """Output of a task, for the client that submitted it."""
+
+    job: int
+    task: int
+    engine: int
+    name: str
+    stream: str
+    text: str
+
+
+class Noted(_Message, tag=56):
+    """Something the user should read once."""
+
+    text: str
+
+
+class ItemReady(_Message, tag=57):
+    """Item `index` of a streaming task is object `id`; id 0 is the end, after `index` items."""
+
+    task: int
+    index: int
+    id: int
+
+
+class Assignment(_Word):
+    id: int
+    attempt: int
+    template: int
+    args: Arguments
+    job: int
+    deps: list[int] = []
+    values: list[Value] = []
+    seed: int = -1
+    gpus: list[int] = []
+    skipped: list[int] = []
+
+
+class TasksAssigned(_Message, tag=60):
+    tasks: list[Assignment]
+
+
+class TasksRecalled(_Message, tag=61):
+    ids: list[int]
+
+
+class TaskInterrupted(_Message, tag=62):
+    """Stop this attempt if it runs, drop it if it waits. `object_id` narrows it to one map item."""
+
+    task: int
+    attempt: int
+    reason: str
+    object_id: int = 0
+
+
+class EnginesWanted(_Message, tag=70):
+    numbers: list[int]
+
+
+class EngineUnwanted(_Message, tag=71):
+    number: int
+
+
+class Stopped(_Message, tag=72):
+    """The cluster, or this peer's part in it, is over."""
+
+    reason: str
+
+
+class Ping(_Message, tag=80):
+    """Nothing but a sign that the connection is there."""
+
+
+ToHub: TypeAlias = (
+    Hello
+    | JobOpened
+    | TemplateDefined
+    | BlobDefined
+    | TasksSubmitted
+    | ObjectPut
+    | RefsChanged
+    | ObjectsWanted
+    | CancelRequested
+    | ItemsConsumed
+    | ObjectMissing
+    | Asked
+    | ShutdownRequested
+    | TasksFinished
+    | TasksReturned
+    | TaskStalled
+    | TaskBlocked
+    | TaskUnblocked
+    | ItemYielded
+    | Printed
+    | BlobsMissed
+    | EngineExited
+    | MemoryPressed
+    | Ping
+)
+
+FromHub: TypeAlias = (
+    Welcome
+    | Refused
+    | ObjectsReady
+    | SegmentsFreed
+    | Answered
+    | Said
+    | Noted
+    | ItemReady
+    | TemplateDefined
+    | BlobDefined
+    | ItemsConsumed
+    | TasksAssigned
+    | TasksRecalled
+    | TaskInterrupted
+    | EnginesWanted
+    | EngineUnwanted
+    | Stopped
+    | Ping
+)
+
+Message: TypeAlias = ToHub | FromHub
