@@ -3,42 +3,37 @@
 #
 # Never fails: without a browser those tests are skipped, and say so.
 set -u
+cd "$(dirname "$0")/.."
 
-for name in chromium chromium-browser google-chrome; do
-  # A run, not only a lookup: Ubuntu's chromium-browser is a stub that asks for its snap.
-  "$name" --version >/dev/null 2>&1 && exit 0
-done
+.venv/bin/python tools/browser.py >/dev/null && exit 0
 
-if [ "$(id -u)" = 0 ]; then
-  as_root=()
-elif sudo -n true 2>/dev/null; then
+without() {
+  echo "$1: the browser tests will be skipped" >&2
+  exit 0
+}
+
+as_root=()
+if [ "$(id -u)" != 0 ]; then
+  sudo -n true 2>/dev/null || without "no Chromium, and no right to install one"
   as_root=(sudo -n)
-else
-  echo "no Chromium, and no right to install one: the browser tests will be skipped" >&2
-  exit 0
 fi
+command -v apt-get >/dev/null || without "no Chromium, and no apt-get to install one"
 
-if [ -r /etc/os-release ] && grep -qi '^ID=ubuntu' /etc/os-release; then
-  # Ubuntu packages Chromium as a snap only, which containers cannot run.
-  [ -n "$("$(dirname "$0")/../.venv/bin/python" -m tools.chromium_path)" ] && exit 0
-  echo "installing Chromium for the browser tests (playwright's own)"
-  timeout 300 .venv/bin/playwright install --with-deps --only-shell chromium ||
-    echo "that failed: the browser tests will be skipped" >&2
-  exit 0
-fi
+install() {
+  if grep -qi '^ID=ubuntu' /etc/os-release; then
+    # Ubuntu packages Chromium as a snap alone, which containers cannot run.
+    timeout 300 .venv/bin/playwright install --with-deps chromium
+  else
+    "${as_root[@]}" apt-get update -qq &&
+      "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+        --no-install-recommends chromium fonts-dejavu-core
+  fi
+}
 
-if ! command -v apt-get >/dev/null; then
-  echo "no Chromium, and no apt-get to install one: the browser tests will be skipped" >&2
-  exit 0
-fi
-
-echo "installing Chromium for the browser tests (apt-get, about 400 MB on disk)"
+echo "installing Chromium for the browser tests (about 400 MB on disk)"
 log=$(mktemp)
-if ! { "${as_root[@]}" apt-get update -qq &&
-  DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq \
-    --no-install-recommends chromium fonts-dejavu-core; } >"$log" 2>&1; then
+trap 'rm -f "$log"' EXIT
+if ! install >"$log" 2>&1; then
   tail -n 5 "$log" >&2
-  echo "that failed: the browser tests will be skipped" >&2
+  without "Chromium could not be installed"
 fi
-rm -f "$log"
-exit 0
