@@ -1,0 +1,145 @@
+"""Jobs: what groups the tasks of one cell or script. Counts, bounded output, bounded errors."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from parallax.messages import Failure, JobOpened
+
+MAX_OUTPUT_BYTES = 256 * 1024
+"""Of a job's printed text that the hub keeps: the newest."""
+MAX_ERRORS = 100
+"""Errors kept of one job: the first ones, which most often are the cause of the others."""
+MAX_FINISHED_JOBS = 200
+"""Finished jobs that the hub remembers."""
+
+
+class FunctionCounts:
+    """How many tasks of one function are where."""
+
+    __slots__ = ("cancelled", "done", "failed", "pending", "retried", "seconds")
+
+    def __init__(self) -> None:
+        self.pending = 0
+        self.done = 0
+        self.failed = 0
+        self.cancelled = 0
+        self.retried = 0
+        self.seconds = 0.0
+
+    def row(self) -> dict[str, Any]:
+        """As plain data, for a snapshot."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+class JobRecord:
+    """One job. `pending` counts the tasks that have not ended."""
+
+    __slots__ = (
+        "cell",
+        "counts",
+        "ended_at",
+        "errors",
+        "id",
+        "name",
+        "output",
+        "output_bytes",
+        "owner",
+        "pending",
+        "source",
+        "started_at",
+        "tasks",
+    )
+
+    def __init__(self, opened: JobOpened, owner: int, now: float) -> None:
+        self.id = opened.job
+        self.name = opened.name
+        self.cell = opened.cell
+        self.source = opened.source
+        self.owner = owner
+        self.started_at = opened.started_at or now
+        self.ended_at = 0.0
+        self.pending = 0
+        self.tasks: dict[int, None] = {}
+        """Ids of the tasks that have not ended, in submission order."""
+        self.counts: dict[str, FunctionCounts] = {}
+        self.errors: list[tuple[int, str, Failure]] = []
+        self.output: deque[tuple[int, str, str]] = deque()
+        self.output_bytes = 0
+
+    def of(self, function: str) -> FunctionCounts:
+        """The counts of one function, made at its first task."""
+        counts = self.counts.get(function)
+        if counts is None:
+            counts = self.counts[function] = FunctionCounts()
+        return counts
+
+    def print(self, task: int, stream: str, text: str) -> None:
+        """Keep a piece of output; the oldest goes when there is too much."""
+        self.output.append((task, stream, text))
+        self.output_bytes += len(text)
+        while self.output_bytes > MAX_OUTPUT_BYTES and len(self.output) > 1:
+            self.output_bytes -= len(self.output.popleft()[2])
+
+    def fail(self, task: int, function: str, failure: Failure) -> None:
+        """Keep an error, when there is room."""
+        if len(self.errors) < MAX_ERRORS:
+            self.errors.append((task, function, failure))
+
+    @property
+    def state(self) -> str:
+        """``running`` while tasks are pending, then ``failed``, ``cancelled`` or ``done``."""
+        if self.pending:
+            return "running"
+        if any(c.failed for c in self.counts.values()):
+            return "failed"
+        if any(c.cancelled for c in self.counts.values()):
+            return "cancelled"
+        return "done"
+
+    def snapshot(self) -> dict[str, Any]:
+        """As plain data."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "state": self.state,
+            "cell": self.cell,
+            "source": self.source,
+            "owner": self.owner,
+            "started_at": self.started_at,
+            "ended_at": self.ended_at,
+            "counts": {name: counts.row() for name, counts in self.counts.items()},
+        }
+
+
+class JobTable:
+    """All jobs of the cluster, oldest first; the oldest finished ones are forgotten."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[int, JobRecord] = {}
+
+    def __getitem__(self, job: int) -> JobRecord:
+        return self._jobs[job]
+
+    def get(self, job: int) -> JobRecord | None:
+        """The job of this id, or None."""
+        return self._jobs.get(job)
+
+    def open(self, opened: JobOpened, owner: int, now: float) -> JobRecord:
+        """Make the job, or return the one of this id."""
+        job = self._jobs.get(opened.job)
+        if job is None:
+            job = self._jobs[opened.job] = JobRecord(opened, owner, now)
+            if len(self._jobs) > 2 * MAX_FINISHED_JOBS:
+                self._forget()
+        return job
+
+    def all(self) -> list[JobRecord]:
+        """Newest first."""
+        return list(reversed(self._jobs.values()))
+
+    def _forget(self) -> None:
+        finished = [job.id for job in self._jobs.values() if not job.pending]
+        for job in finished[:-MAX_FINISHED_JOBS]:
+            del self._jobs[job]

@@ -1,0 +1,104 @@
+"""What the machine wants said, gathered per peer and in order, so that it travels in batches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from parallax.messages import (
+    Assignment,
+    FromHub,
+    ObjectsReady,
+    SegmentsFreed,
+    TasksAssigned,
+    Value,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send these messages to this peer, in this order, as one frame."""
+
+    peer: int
+    messages: list[FromHub]
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Forget this peer: it broke the protocol or is being replaced."""
+
+    peer: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The cluster is over."""
+
+    reason: str
+
+
+Action: TypeAlias = Send | Drop | Stop
+
+
+class Outbox:
+    """Messages to peers. Rows of one kind that follow one another share one message."""
+
+    __slots__ = ("_others", "_sends")
+
+    def __init__(self) -> None:
+        self._sends: dict[int, list[FromHub]] = {}
+        self._others: list[Action] = []
+
+    def send(self, peer: int, message: FromHub) -> None:
+        """Append one message."""
+        messages = self._sends.get(peer)
+        if messages is None:
+            self._sends[peer] = [message]
+        else:
+            messages.append(message)
+
+    def ready(self, peer: int, object_id: int, value: Value) -> None:
+        """Append one ready object."""
+        messages = self._sends.get(peer)
+        if messages is None:
+            self._sends[peer] = [ObjectsReady([(object_id, value)])]
+            return
+        last = messages[-1]
+        if type(last) is ObjectsReady:
+            last.items.append((object_id, value))
+        else:
+            messages.append(ObjectsReady([(object_id, value)]))
+
+    def assign(self, peer: int, assignment: Assignment) -> None:
+        """Append one task for an engine."""
+        messages = self._sends.get(peer)
+        if messages is None:
+            self._sends[peer] = [TasksAssigned([assignment])]
+            return
+        last = messages[-1]
+        if type(last) is TasksAssigned:
+            last.tasks.append(assignment)
+        else:
+            messages.append(TasksAssigned([assignment]))
+
+    def freed(self, peer: int, name: str) -> None:
+        """Append one segment that its creator may reuse."""
+        messages = self._sends.setdefault(peer, [])
+        if messages and type(last := messages[-1]) is SegmentsFreed:
+            last.names.append(name)
+        else:
+            messages.append(SegmentsFreed([name]))
+
+    def act(self, action: Action) -> None:
+        """Append something that is no message; it comes after all messages."""
+        self._others.append(action)
+
+    def take(self) -> list[Action]:
+        """All that was appended, and start anew."""
+        actions: list[Action] = [Send(peer, messages) for peer, messages in self._sends.items()]
+        if self._others:
+            actions += self._others
+            self._others = []
+        self._sends = {}
+        return actions

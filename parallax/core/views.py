@@ -1,0 +1,142 @@
+"""Answers to questions: what the cluster looks like now, as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from parallax.core.records import PeerRecord
+from parallax.core.resources import UNIT
+from parallax.core.states import TaskState
+from parallax.messages import Stored
+
+if TYPE_CHECKING:
+    from parallax.core.machine import Machine
+
+
+def answer(machine: Machine, peer: PeerRecord, what: str, argument: Any, now: float) -> Any:
+    """Answer one question.
+
+    Raises:
+        LookupError: nobody knows such a question, or what it asks about.
+    """
+    return _VIEWS[what](machine, peer, argument)
+
+
+def _nodes(machine: Machine, peer: PeerRecord, argument: Any) -> Any:
+    return [
+        {
+            "node": node.number,
+            "host": node.host,
+            "alive": True,
+            "resources": _amounts(node.total),
+            "available": _amounts(node.available),
+            "engines": [
+                {
+                    "engine": engine.number,
+                    "pid": engine.pid,
+                    "state": _engine_state(engine),
+                    "queued": len(engine.queue),
+                }
+                for engine in node.engines.values()
+            ],
+        }
+        for node in machine.placement.nodes.values()
+    ]
+
+
+def _engine_state(engine: Any) -> str:
+    if engine.dying:
+        return "ending"
+    if engine.blocked:
+        return "blocked"
+    return "busy" if engine.queue else "idle"
+
+
+def _resources(machine: Machine, peer: PeerRecord, argument: Any) -> Any:
+    total: dict[str, int] = {}
+    available: dict[str, int] = {}
+    for node in machine.placement.nodes.values():
+        for name, amount in node.total.items():
+            total[name] = total.get(name, 0) + amount
+        for name, amount in node.available.items():
+            available[name] = available.get(name, 0) + max(0, amount)
+    return {"total": _amounts(total), "available": _amounts(available)}
+
+
+def _amounts(quantities: dict[str, int]) -> dict[str, float]:
+    return {name: amount / UNIT for name, amount in quantities.items()}
+
+
+def _jobs(machine: Machine, peer: PeerRecord, argument: Any) -> Any:
+    return [_job_row(machine, job) for job in machine.jobs.all()]
+
+
+def _job(machine: Machine, peer: PeerRecord, argument: Any) -> Any:
+    job = machine.jobs[argument]
+    row = _job_row(machine, job)
+    row["errors"] = [(task, name, failure) for task, name, failure in job.errors]
+    row["output"] = list(job.output)
+    row["tasks"] = list(job.tasks)
+    return row
+
+
+def _job_row(machine: Machine, job: Any) -> dict[str, Any]:
+    row: dict[str, Any] = job.snapshot()
+    running = sum(
+        1
+        for engine in machine.placement.engines.values()
+        if engine.queue and next(iter(engine.queue.values())).job is job
+    )
+    row["running"] = running
+    return row
+
+
+def _task(machine: Machine, peer: PeerRecord, argument: Any) -> Any:
+    """Where the task that makes this object stands."""
+    row = machine.objects.get(argument)
+    task = machine.tasks.rows.get(argument) if row is None else row.task
+    if row is not None and row.value is not None:
+        value = row.value
+        kind = "stored" if isinstance(value, Stored) else type(value).__name__
+        return {"state": "ended", "value": kind, "job": task.job.id if task else 0}
+    if task is None:
+        raise LookupError(f"object {argument:016x} is not known")
+    waiting = []
+    if task.state is TaskState.WAITING:
+        waiting = [d for d in task.deps if machine.objects.rows[d].value is None]
+    return {
+        "state": task.state.name.lower(),
+        "name": task.template.spec.name,
+        "job": task.job.id,
+        "engine": task.engine.number if task.engine else 0,
+        "attempt": task.attempt,
+        "waiting_for": waiting,
+        "asks": task.template.shape.demand.describe(),
+    }
+
+
+def _timeline(machine: Machine, peer: PeerRecord, argument: Any) -> Any:
+    return list(machine.timeline)
+
+
+def _counts(machine: Machine, peer: PeerRecord, argument: Any) -> Any:
+    return {
+        "tasks": len(machine.tasks.rows),
+        "ready": machine.placement.ready_count(),
+        "objects": len(machine.objects.rows),
+        "templates": len(machine.tasks.templates),
+        "clients": sum(1 for p in machine.peers.values() if p.role == "client"),
+        "engines": len(machine.placement.engines),
+    }
+
+
+_VIEWS: dict[str, Callable[[Machine, PeerRecord, Any], Any]] = {
+    "nodes": _nodes,
+    "resources": _resources,
+    "jobs": _jobs,
+    "job": _job,
+    "task": _task,
+    "timeline": _timeline,
+    "counts": _counts,
+}
