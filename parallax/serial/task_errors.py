@@ -1,0 +1,204 @@
+"""The types that `get` raises: a `TaskError` that is the user's own type as well."""
+
+from __future__ import annotations
+
+import reprlib
+import types
+from types import GetSetDescriptorType, MemberDescriptorType
+from typing import Any
+from weakref import ReferenceType, WeakKeyDictionary, ref
+
+from parallax.errors import TaskError
+
+_HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: made by a class statement, not compiled in
+_MAX_NAMED_TYPES = 256
+_MAX_MESSAGE_CHARS = 400
+_ARGS = vars(BaseException)["args"]
+# `obj` of AttributeError and NameError is the object that lacked the name: it may be anything,
+# and pickle leaves it out as well.
+_NOT_FIELDS = frozenset(("obj", "exceptions", "__dict__", "__weakref__"))
+# Raised out of `get`, these would silently end the caller's own loop or generator.
+_LOOP_ENDERS = (StopIteration, StopAsyncIteration)
+
+
+class Failure(TaskError):
+    """What all errors that come back from tasks have in common. Its methods are final.
+
+    It stands before the user's type in the order of methods, so that an unusual ``__str__``,
+    ``__reduce__`` or ``__init_subclass__`` of that type is never run.
+    """
+
+    # Under this name, since the user's own attributes lie in the same dict.
+    _parallax_data: bytes
+    _parallax_text: str
+
+    def __init_subclass__(cls, **kwargs: object) -> None:
+        """Do not tell the user's type, which may refuse subclasses or keep a register of them."""
+
+    def __str__(self) -> str:
+        return str(attributes_of(self).get("_parallax_text", ""))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}{_arguments(args_of(self))}"
+
+    def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
+        from parallax.serial.failures import load_error
+
+        own = attributes_of(self)
+        notes = {"__notes__": own["__notes__"]} if "__notes__" in own else None
+        return load_error, (own["_parallax_data"],), notes
+
+    def __setstate__(self, state: dict[str, Any] | None) -> None:
+        attributes_of(self).update(state or {})
+
+
+def make_failure(
+    cause: BaseException | None,
+    *,
+    type_name: str,
+    message: str,
+    remote_traceback: str,
+    task_name: str,
+    data: bytes,
+) -> Failure:
+    """Build what `get` raises.
+
+    Args:
+        cause: the original; None when it could not travel.
+        type_name: the name of its type.
+        message: its message.
+        remote_traceback: the text that follows the message.
+        task_name: the task that raised it.
+        data: what `load_error` makes this failure of, for pickling it again.
+    """
+    failure = None
+    if isinstance(cause, Exception) and not isinstance(cause, _LOOP_ENDERS):
+        failure = _make_dual(cause)
+    if failure is None:
+        failure = _named_type(type_name)()
+        _ARGS.__set__(failure, (message,) if cause is None else args_of(cause))
+        if cause is not None:
+            attributes_of(failure).update(attributes_of(cause))
+    attributes_of(failure).update(
+        cause=cause,
+        remote_traceback=remote_traceback,
+        task_name=task_name,
+        _parallax_data=data,
+        _parallax_text=f"{_headline(message)}\n\n{remote_traceback}",
+    )
+    return failure
+
+
+def args_of(error: BaseException) -> tuple[Any, ...]:
+    """The arguments, also where the type has another `args` of its own."""
+    args: tuple[Any, ...] = _ARGS.__get__(error)
+    return args
+
+
+def attributes_of(error: BaseException) -> dict[str, Any]:
+    """The instance's dict, around whatever attribute access its type defines."""
+    found: dict[str, Any] = object.__getattribute__(error, "__dict__")
+    return found
+
+
+def fields_of(error: BaseException) -> dict[str, Any]:
+    """What lies outside of args and dict: `errno`, `lineno`, slots, … as far as it is set."""
+    fields: dict[str, Any] = {}
+    for base in type(error).__mro__:
+        if base is BaseException or base is object:
+            continue  # args, traceback and chain go their own way
+        for name, descriptor in vars(base).items():
+            if name in _NOT_FIELDS or name in fields:
+                continue
+            if isinstance(descriptor, MemberDescriptorType | GetSetDescriptorType):
+                try:
+                    value = descriptor.__get__(error, type(error))
+                except Exception:  # noqa: BLE001 - not set, or computed by foreign C code
+                    continue
+                if value is not None:
+                    fields[name] = value
+    return fields
+
+
+def set_fields(error: BaseException, fields: dict[str, Any]) -> None:
+    """Set what `fields_of` found, as far as it can be set."""
+    for name, value in fields.items():
+        try:
+            object.__setattr__(error, name, value)
+        except (AttributeError, TypeError, ValueError):
+            continue  # computed, or read-only
+
+
+def make_bare(kind: type[BaseException], *args: Any) -> BaseException:
+    """An instance made without running the type's own ``__new__`` or ``__init__``.
+
+    Raises:
+        TypeError: the type's layout forbids it.
+    """
+    base: type = kind
+    while base.__flags__ & _HEAP_TYPE and base.__base__ is not None:
+        base = base.__base__
+    made: BaseException = base.__new__(kind, *args)
+    return made
+
+
+_duals: WeakKeyDictionary[type, ReferenceType[type]] = WeakKeyDictionary()
+_named: dict[str, type[Failure]] = {}
+
+
+def _make_dual(cause: Exception) -> Failure | None:
+    """The failure with the cause's type and content; None for types that refuse it."""
+    try:
+        kind = _dual_type(type(cause))
+        if isinstance(cause, BaseExceptionGroup):
+            failure = make_bare(kind, cause.message, cause.exceptions)
+        else:
+            failure = make_bare(kind)
+        _ARGS.__set__(failure, args_of(cause))
+        set_fields(failure, fields_of(cause))
+        attributes_of(failure).update(attributes_of(cause))
+    except Exception:  # noqa: BLE001 - metaclasses and foreign layouts raise anything
+        return None
+    return failure if isinstance(failure, Failure) else None
+
+
+def _dual_type(kind: type[BaseException]) -> type[Failure]:
+    # Held weakly: the dual refers to the user's type, which must be free to go.
+    known = _duals.get(kind)
+    dual = known() if known is not None else None
+    if dual is None:
+        dual = _new_type(f"TaskError({kind.__qualname__})", (Failure, kind))
+        _duals[kind] = ref(dual)
+    return dual
+
+
+def _named_type(type_name: str) -> type[Failure]:
+    """A plain failure that shows the name of a type that is not here."""
+    if type_name not in _named:
+        if len(_named) >= _MAX_NAMED_TYPES:
+            _named.clear()
+        _named[type_name] = _new_type(f"TaskError({type_name})", (Failure,))
+    return _named[type_name]
+
+
+def _new_type(name: str, bases: tuple[type, ...]) -> type[Failure]:
+    def fill(namespace: dict[str, Any]) -> None:
+        namespace.update(__module__=TaskError.__module__, __qualname__=name, __doc__=None)
+
+    made: type[Failure] = types.new_class(name, bases, exec_body=fill)
+    return made
+
+
+def _headline(message: str) -> str:
+    """The message where it is short: in full it stands at the end of the traceback below."""
+    line, _, rest = message.partition("\n")
+    if rest or len(line) > _MAX_MESSAGE_CHARS:
+        return f"{line[:_MAX_MESSAGE_CHARS]} …"
+    return line
+
+
+def _arguments(args: tuple[Any, ...]) -> str:
+    try:
+        return f"({', '.join(map(reprlib.repr, args))})"
+    except Exception:  # noqa: BLE001 - user types may raise anything
+        return "(…)"
