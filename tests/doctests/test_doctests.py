@@ -1,10 +1,10 @@
-"""Every example in a docstring, in the README and in the docs runs and says what it shows."""
+"""Every example in a docstring, in the docs and in the README runs and says what it shows."""
 
 from __future__ import annotations
 
 import doctest
 import importlib
-import pkgutil
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,26 +16,37 @@ pytestmark = pytest.mark.process
 
 ROOT = Path(__file__).parents[2]
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-MODULES = [
-    parallax.__name__,
-    *(m.name for m in pkgutil.walk_packages(parallax.__path__, "parallax.")),
-]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def _with_examples(folder: str, pattern: str) -> list[str]:
+    paths = sorted((ROOT / folder).rglob(pattern))
+    return [str(path.relative_to(ROOT)) for path in paths if ">>> " in path.read_text()]
 
 
 @pytest.fixture(autouse=True)
 def _no_pool_afterwards() -> Iterator[None]:
-    """Examples start the embedded pool as users do; the next page starts without it."""
+    """Examples start the embedded pool as users do; the next file starts without it."""
     yield
     parallax.shutdown()
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if not name.endswith("__main__")])
-def test_examples_of_module(name: str) -> None:
-    assert doctest.testmod(importlib.import_module(name), optionflags=OPTIONS).failed == 0
+@pytest.mark.parametrize("path", _with_examples("parallax", "*.py"))
+def test_examples_of_module(path: str) -> None:
+    name = path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    result = doctest.testmod(importlib.import_module(name), optionflags=OPTIONS)
+    assert result.attempted > 0
+    assert result.failed == 0
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_examples_of_page(page: Path) -> None:
-    failed, _ = doctest.testfile(str(page), module_relative=False, optionflags=OPTIONS)
-    assert failed == 0
+@pytest.mark.parametrize("path", _with_examples("docs", "*.md"))
+def test_examples_of_page(path: str) -> None:
+    result = doctest.testfile(str(ROOT / path), module_relative=False, optionflags=OPTIONS)
+    assert result.attempted > 0
+    assert result.failed == 0
+
+
+def test_code_of_the_readme() -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), {"__name__": "__main__"})
