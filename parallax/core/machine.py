@@ -286,7 +286,7 @@ class Machine:
     def _asked(self, peer: PeerRecord, message: Asked, now: float) -> None:
         try:
             answer = views.answer(self, peer, message.what, message.argument, now)
-        except (LookupError, TypeError) as error:
+        except (LookupError, TypeError, ValueError) as error:
             reply = Answered(message.request, None, f"{message.what}: {error!r}")
         else:
             reply = Answered(message.request, answer)

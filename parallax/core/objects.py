@@ -192,7 +192,7 @@ class ObjectTable:
                 maker = self.rows.get(object_id)
                 if maker is not None:
                     maker.lineage -= 1
-                    if maker.lineage == 0 and maker.freed:
+                    if maker.lineage == 0 and maker.freed and not maker.refs:
                         doomed.append(maker)
 
     # ---- lineage --------------------------------------------------------------------------
@@ -204,7 +204,12 @@ class ObjectTable:
         task is retained: its small arguments by value, its large ones by their own lineage (so
         that dropping the last reference to a large value frees it at once).
         """
-        kept = sum(type(row.value) is Stored or row.freed for row in returns)
+        kept = 0
+        for row in returns:
+            if type(row.value) is Stored or row.freed:
+                kept += 1
+            else:
+                row.task = None
         if not kept:
             if task.deps:
                 self.drop(task.deps)

@@ -142,15 +142,17 @@ class Placement:
             self._outbox.send(engine.node.peer, EngineUnwanted(engine.number))
 
     def free(self, engine: EngineRecord, task: TaskRecord) -> None:
-        """The task is no longer in the engine's queue: end the lease when it was the last."""
-        mean_s = task.template.duration.mean_s
-        if mean_s > 0.0:
-            engine.load_s -= mean_s
-        queue = engine.queue
-        if len(queue) < 2:
+        """The task is no longer in the engine's queue. The caller refills or settles next."""
+        engine.load_s -= task.planned_s
+        if engine.blocked == task.id:
+            self.unblock(engine)
+        if len(engine.queue) < 2:
             self._crowded.pop(engine.number, None)
-            if not queue:
-                self._end_lease(engine)
+
+    def settle(self, engine: EngineRecord) -> None:
+        """End the lease of an engine whose queue has run empty."""
+        if not engine.queue:
+            self._end_lease(engine)
 
     def block(self, engine: EngineRecord, task: int) -> None:
         """The head of this engine waits in `get`: its CPU is free meanwhile."""
@@ -158,6 +160,11 @@ class Placement:
             engine.blocked = task
             engine.node.blocked += 1
             self._give_back(engine.node, engine.lease, cpu_only=True)
+            # What it waits for may be queued behind it.
+            if len(engine.queue) > 1 and not engine.dying:
+                engine.recalling = True
+                tail = [task_id for task_id in engine.queue if task_id != task]
+                self._outbox.send(engine.peer, TasksRecalled(tail))
 
     def unblock(self, engine: EngineRecord) -> None:
         """It goes on at once.
@@ -217,7 +224,7 @@ class Placement:
                     del ready[shape]
                 else:
                     self._want_engines(shape)
-        if self._idle and not ready and self._crowded:
+        if self._idle and self._crowded:
             self._recall(now)
         if self._touched:
             touched, self._touched = self._touched, {}
@@ -300,8 +307,8 @@ class Placement:
         queue = engine.queue
         queue[task.id] = task
         template = task.template
-        if template.duration.mean_s > 0.0:
-            engine.load_s += template.duration.mean_s
+        task.planned_s = max(template.duration.mean_s, 0.0)
+        engine.load_s += task.planned_s
         if len(queue) == 2:
             self._crowded[engine.number] = engine
         if template.id not in engine.templates:

@@ -49,7 +49,7 @@ class TaskRecord:
         "owner",
         "parent",
         "pins",
-        "ready_at",
+        "planned_s",
         "refs",
         "retained",
         "retries_left",
@@ -89,7 +89,8 @@ class TaskRecord:
         """Of a retained task: arguments kept by value, and by lineage."""
         self.retained = 0
         """How many living objects this task could rebuild."""
-        self.ready_at = 0.0
+        self.planned_s = 0.0
+        """What it was thought to take when it was queued at its engine."""
 
 
 class Stream:
@@ -109,6 +110,7 @@ class ObjectRecord:
         "contained",
         "freed",
         "id",
+        "job",
         "lineage",
         "owner",
         "refs",
@@ -122,6 +124,8 @@ class ObjectRecord:
         self.id = object_id
         self.owner = owner
         self.task = task
+        """What could make the value again, or makes it now."""
+        self.job = task.job.id if task is not None else 0
         self.value: Value | None = None
         self.refs = 0
         self.lineage = 0

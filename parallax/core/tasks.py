@@ -27,6 +27,7 @@ from parallax.core.records import (
 from parallax.core.resources import describe
 from parallax.core.states import TaskState
 from parallax.core.timers import Timers
+from parallax.errors import ProtocolError
 from parallax.messages import (
     Chunk,
     Done,
@@ -158,11 +159,18 @@ class TaskTable:
 
     def finish(self, engine: EngineRecord, done: Done, now: float) -> None:
         """An engine has ended an attempt."""
-        task = engine.queue.pop(done.task, None)
-        if task is None or task.attempt != done.attempt or task.engine is not engine:
+        task = engine.queue.get(done.task)
+        if task is None or task.attempt != done.attempt:
             for value in done.values:
                 self._objects.discard(value)
             return
+        if len(done.values) != task.returns and not (
+            task.items is not None or (task.chunk and len(done.values) < task.returns)
+        ):
+            raise ProtocolError(
+                f"task {task.id:016x} ended with {len(done.values)} values, not {task.returns}"
+            )
+        del engine.queue[done.task]
         engine.moved_at = now
         template = task.template
         values = done.values
@@ -179,10 +187,11 @@ class TaskTable:
         elif done.retriable and task.retries_left:
             self._retry(task)
         else:
-            if len(values) < task.returns:
+            if task.chunk and len(values) < task.returns:
                 self._split(task, len(values))
             self._succeed(task, values, done.contained)
         self._placement.refill(engine, template.shape, now)
+        self._placement.settle(engine)
 
     def _succeed(
         self, task: TaskRecord, values: list[Value], contained: dict[int, list[int]]
@@ -277,13 +286,18 @@ class TaskTable:
         for position in range(done, task.returns):
             object_id = task.id + position
             seed = task.seed + position if task.seed >= 0 else -1
-            spec = TaskSpec(object_id, template.id, Chunk([items[position]]), seed=seed)
+            spec = TaskSpec(
+                object_id, template.id, Chunk([items[position]]), task.deps, task.refs, seed
+            )
+            self._objects.hold(task.deps)
+            self._objects.hold(task.refs)
             piece = TaskRecord(spec, template, job, task.owner, 1)
             piece.chunk = True
             piece.attempt = task.attempt
             piece.retries_left = task.retries_left
             piece.depth, piece.parent = task.depth, task.parent
-            if piece.parent and (parent := self.rows.get(piece.parent)) and parent.children:
+            parent = self.rows.get(piece.parent)
+            if parent is not None and parent.children is not None:
                 parent.children.add(piece.id)
             row = self._objects.get(object_id)
             if row is not None:
@@ -334,6 +348,7 @@ class TaskTable:
                     self.fail(task, self._why_cancelled(task))
                 else:
                     self._ready(task, first=True)
+        self._placement.settle(engine)
 
     def stalled(self, engine: EngineRecord, task_id: int, attempt: int, missing: list[int]) -> None:
         """A task could not begin because values of its arguments were lost: rebuild them first."""
@@ -344,6 +359,7 @@ class TaskTable:
         task.engine = None
         task.attempt += 1
         self._placement.free(engine, task)
+        self._placement.settle(engine)
         if not set(missing) <= set(task.deps):
             self.fail(task, _lost(task.template.spec.name, task.id, "its arguments left the store"))
             return
@@ -436,7 +452,8 @@ class TaskTable:
         if task is None or task.state is TaskState.ENDED:
             return
         if task.chunk and task.returns > 1:
-            self._cancel_item(task, object_id)
+            if row is not None:
+                self._cancel_item(task, row)
             return
         if recursive and task.children:
             for child in list(task.children):
@@ -453,8 +470,8 @@ class TaskTable:
         elif grace_s >= 0.0:
             self._kill_later(task, grace_s, now)
 
-    def _cancel_item(self, task: TaskRecord, object_id: int) -> None:
-        row = self._objects.rows[object_id]
+    def _cancel_item(self, task: TaskRecord, row: ObjectRecord) -> None:
+        object_id = row.id
         task.skipped = [*(task.skipped or []), object_id]
         if task.engine is not None:
             self._outbox.send(

@@ -99,7 +99,7 @@ def _task(machine: Machine, peer: PeerRecord, argument: Any) -> Any:
     if row is not None and row.value is not None:
         value = row.value
         kind = "stored" if isinstance(value, Stored) else type(value).__name__
-        return {"state": "ended", "value": kind, "job": task.job.id if task else 0}
+        return {"state": "ended", "value": kind, "job": row.job}
     if task is None:
         raise LookupError(f"object {argument:016x} is not known")
     waiting = []
