@@ -36,16 +36,18 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
     def reducer_override(self, obj: Any) -> Any:
         """How to pickle ``obj``; NotImplemented leaves it to its own class."""
-        if type(obj) is _LruCache:
+        # Called for every object that is no plain built-in: the common case falls through fast.
+        kind = type(obj)
+        if kind is FunctionType:
+            reduced = super().reducer_override(obj)
+            return reduced if reduced is NotImplemented else _reduce_wrapped(obj) or reduced
+        if issubclass(kind, type):
+            reduced = super().reducer_override(obj)
+            by_value = reduced is not NotImplemented and len(reduced) == 6
+            return _reduce_class(obj, reduced) if by_value else reduced
+        if kind is _LruCache:
             return NotImplemented if find_by_name(obj) else _reduce_lru_cache(obj)
-        reduced = super().reducer_override(obj)
-        if reduced is NotImplemented:
-            return reduced
-        if isinstance(obj, FunctionType):
-            return _reduce_wrapped(obj) or reduced
-        if isinstance(obj, type) and len(reduced) == 6:
-            return _reduce_class(obj, reduced)
-        return reduced
+        return NotImplemented
 
 
 def dumps(value: Any) -> bytes:

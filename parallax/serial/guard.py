@@ -40,7 +40,17 @@ class Guard:
     Thread-safe: it only reads.
     """
 
-    __slots__ = ("_arrays", "_cells", "_dicts", "_globals", "_kept", "_lists", "_sets")
+    __slots__ = (
+        "_arrays",
+        "_cells",
+        "_dicts",
+        "_empty_cells",
+        "_globals",
+        "_has_more",
+        "_kept",
+        "_lists",
+        "_sets",
+    )
 
     def __init__(
         self,
@@ -76,12 +86,17 @@ class Guard:
         for value in values:
             watch.add(value)
         self._globals = tuple(reads.values())
-        self._cells = tuple(cells.values())
+        self._cells = tuple(pair for pair in cells.values() if pair[1] is not _MISSING)
+        self._empty_cells = tuple(cell for cell, value in cells.values() if value is _MISSING)
         self._lists = tuple(watch.lists)
         self._dicts = tuple(watch.dicts)
         self._sets = tuple(watch.sets)
-        self._kept = watch.kept
         self._arrays = tuple(watch.arrays)
+        self._kept = watch.kept
+        # One look instead of five where there is nothing more to compare, as is usual.
+        self._has_more = any(
+            (self._empty_cells, self._lists, self._dicts, self._sets, self._arrays)
+        )
 
     def stale(self) -> bool:
         """Whether the function must be shipped anew.
@@ -91,15 +106,19 @@ class Guard:
         for get, name, value in self._globals:
             if get(name, _MISSING) is not value:
                 return True
-        for cell, value in self._cells:
-            if _content(cell) is not value:
-                return True
         try:
-            return self._contents_changed()
-        except RuntimeError:  # changed its size while being compared: another thread writes it
+            for cell, value in self._cells:
+                if cell.cell_contents is not value:
+                    return True
+            return self._has_more and self._more_changed()
+        except (ValueError, RuntimeError):
+            # A cell was emptied, or another thread resizes what is being compared.
             return True
 
-    def _contents_changed(self) -> bool:
+    def _more_changed(self) -> bool:
+        for cell in self._empty_cells:
+            if _content(cell) is not _MISSING:
+                return True
         for items, saved in self._lists:
             if len(items) != len(saved) or not all(map(is_, items, saved)):
                 return True

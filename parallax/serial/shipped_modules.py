@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.abc
-import linecache
 import os
 import sys
 import threading
@@ -21,6 +20,8 @@ from dataclasses import dataclass, field, replace
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import decode_source, spec_from_file_location
 from types import CodeType, ModuleType
+
+from parallax.serial import source_lines
 
 _SHELF_VERSIONS = 4
 """Versions of one module that are kept aside; each holds the module's state."""
@@ -57,8 +58,9 @@ class ModuleSource:
 class ShippedLoader(importlib.abc.ExecutionLoader):
     """Loads one module from its shipped source."""
 
-    def __init__(self, name: str, source: ModuleSource) -> None:
+    def __init__(self, name: str, source: ModuleSource, library: Library) -> None:
         self.name = name
+        self._library = library
         self.source = source
         # importlib.resources looks for data files beside this path.
         self.path = source.origin
@@ -86,12 +88,12 @@ class ShippedLoader(importlib.abc.ExecutionLoader):
 
     def exec_module(self, module: ModuleType) -> None:
         """Run the module's code."""
-        _library.note_loaded(self.name, module)
+        self._library.note_loaded(self.name, module)
         super().exec_module(module)
 
 
-class _Library(importlib.abc.MetaPathFinder):
-    """The one finder of this process, and what it serves."""
+class Library(importlib.abc.MetaPathFinder):
+    """A finder that serves shipped sources, and the keeper of the modules made of them."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -107,6 +109,7 @@ class _Library(importlib.abc.MetaPathFinder):
         path: Sequence[str] | None,
         target: ModuleType | None = None,
     ) -> ModuleSpec | None:
+        """Find what was shipped; None leaves the module to this host's own finders."""
         source = self._served.get(fullname)
         if source is None:
             return None
@@ -117,17 +120,19 @@ class _Library(importlib.abc.MetaPathFinder):
         return spec_from_file_location(
             fullname,
             source.origin,
-            loader=ShippedLoader(fullname, source),
+            loader=ShippedLoader(fullname, source, self),
             submodule_search_locations=(
                 [os.path.dirname(source.origin)] if source.is_package else None
             ),
         )
 
     def note_loaded(self, name: str, module: ModuleType) -> None:
+        """Remember in which effective version a module is being loaded."""
         with self._lock:
             self._loaded[name] = (module, self._versions.get(name, b""))
 
     def serve(self, key: bytes, sources: Mapping[str, ModuleSource]) -> None:
+        """Serve these sources from now on, beside those of other modules served before."""
         if key == self._key:
             return
         with self._lock:
@@ -206,9 +211,8 @@ def _show_lines(source: ModuleSource) -> None:
         text = decode_source(source.source)
     except (SyntaxError, UnicodeDecodeError):
         return
-    # Without a modification time linecache never looks for the file itself.
-    linecache.cache[source.origin] = (len(text), None, text.splitlines(True), source.origin)
+    source_lines.register_file(source.origin, text)
 
 
-_library = _Library()
+_library = Library()
 serve = _library.serve

@@ -45,10 +45,20 @@ def collect(functions: Iterable[FunctionType]) -> Lines:
 def register(sources: Lines) -> None:
     """Let `linecache` know these lines; those of files that this process knows itself stay."""
     for filename, lines in sources.items():
-        if filename in _own:
+        if filename in _own or (filename in linecache.cache and filename not in _registered):
             continue
         merged = _registered.setdefault(filename, {})
         merged.update(lines)
         text = [merged.get(number, "\n") for number in range(1, max(merged, default=0) + 1)]
-        # Without a modification time linecache never looks for the file itself.
-        linecache.cache[filename] = (sum(map(len, text)), None, text, filename)
+        _show(filename, text)
+
+
+def register_file(filename: str, text: str) -> None:
+    """Let `linecache` know the whole of a file, whatever lies on this host's disk."""
+    _registered.pop(filename, None)
+    _show(filename, text.splitlines(keepends=True))
+
+
+def _show(filename: str, lines: list[str]) -> None:
+    # Without a modification time linecache never looks for the file itself.
+    linecache.cache[filename] = (sum(map(len, lines)), None, lines, filename)
