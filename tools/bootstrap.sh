@@ -27,7 +27,10 @@ find_python() {
   return 1
 }
 
-if [ ! -x "$venv/bin/python" ]; then
+[ -x "$venv/bin/uv" ] && exit
+
+# A folder without pip is what an interrupted attempt left.
+if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
   python=$(find_python)
   if ! "$python" -c 'import venv, ensurepip' 2>/dev/null; then
     version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
@@ -35,9 +38,7 @@ if [ ! -x "$venv/bin/python" ]; then
     exit 1
   fi
   echo "creating $venv with $("$python" --version)"
-  "$python" -m venv "$venv"
+  "$python" -m venv --clear "$venv"
 fi
 
-if [ ! -x "$venv/bin/uv" ]; then
-  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check uv
-fi
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check uv
