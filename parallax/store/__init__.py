@@ -1,0 +1,1 @@
+"""Objects in shared memory and on disk: a mapping, usable alone."""
