@@ -16,7 +16,6 @@ Three things differ from plain cloudpickle:
 from __future__ import annotations
 
 import functools
-import io
 import sys
 from types import FunctionType
 from typing import Any
@@ -24,7 +23,7 @@ from weakref import WeakSet
 
 import cloudpickle  # type: ignore[import-untyped]
 
-_LruCache = type(functools.lru_cache(lambda: None))
+LruCache = type(functools.lru_cache(lambda: None))
 _MAX_WRAPPERS = 8
 
 _native_classes: WeakSet[type] = WeakSet()
@@ -45,16 +44,9 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             reduced = super().reducer_override(obj)
             by_value = reduced is not NotImplemented and len(reduced) == 6
             return _reduce_class(obj, reduced) if by_value else reduced
-        if kind is _LruCache:
+        if kind is LruCache:
             return NotImplemented if find_by_name(obj) else _reduce_lru_cache(obj)
         return NotImplemented
-
-
-def dumps(value: Any) -> bytes:
-    """Pickle a value by this pickler."""
-    with io.BytesIO() as file:
-        Pickler(file).dump(value)
-        return file.getvalue()
 
 
 def find_by_name(obj: Any) -> tuple[str, str, int] | None:

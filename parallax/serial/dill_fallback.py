@@ -7,12 +7,17 @@ over the other's lines, and a weak reference dies on arrival. These are better r
 from __future__ import annotations
 
 import io
-import pickle
 import weakref
 from _thread import LockType, RLock
+from types import FunctionType
 from typing import Any
 
-_REFUSED = (
+from parallax.serial.code_pickler import LruCache, Pickler
+
+_NEVER = (
+    type,
+    FunctionType,
+    LruCache,
     io.IOBase,
     LockType,
     RLock,
@@ -24,18 +29,14 @@ _REFUSED = (
 
 def reduce_with_dill(obj: Any) -> Any:
     """A reduction of `obj` by dill; NotImplemented where pickle copes, or a copy would not do."""
-    if isinstance(obj, type) or issubclass(type(obj), _REFUSED):
+    kind = type(obj)
+    if issubclass(kind, _NEVER):
         return NotImplemented
     import dill  # type: ignore[import-untyped]  # slow to import, and rarely needed
 
-    kind = type(obj)
-    if kind not in dill.Pickler.dispatch or kind in pickle._Pickler.dispatch:
+    if kind not in dill.Pickler.dispatch or kind in Pickler.dispatch_table:
         return NotImplemented
-    try:
-        obj.__reduce_ex__(5)
-    except TypeError:
-        return _load_with_dill, (dill.dumps(obj, recurse=True),)
-    return NotImplemented
+    return _load_with_dill, (dill.dumps(obj, recurse=True),)
 
 
 def _load_with_dill(data: bytes) -> Any:
