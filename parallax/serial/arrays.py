@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from parallax.serial.code_pickler import Pickler
+from parallax.serial.dill_fallback import reduce_with_dill
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,6 +33,7 @@ class _ReducerTable(dict[type, _Reducer]):
 
 _reducers = _ReducerTable(Pickler._dispatch_table)
 _array_reducers: dict[type, _Reducer] = {}
+_numpy_types: frozenset[type] = frozenset()
 
 
 class ValuePickler(Pickler):
@@ -47,11 +49,20 @@ class ValuePickler(Pickler):
         buffer_callback: Callable[[pickle.PickleBuffer], object],
     ) -> None:
         super().__init__(file, protocol, buffer_callback)
-        array_type()  # registers the reducer for arrays
+        numpy_types()  # registers the reducer for arrays
+
+
+class DillValuePickler(ValuePickler):
+    """Asks dill for objects that cloudpickle refuses."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        """How to pickle `obj`; NotImplemented leaves it to its own class."""
+        reduced = super().reducer_override(obj)
+        return reduce_with_dill(obj) if reduced is NotImplemented else reduced
 
 
 class ArrayPickler(pickle.Pickler):
-    """For plain containers that hold arrays: three times as fast as cloudpickle's.
+    """For arrays, NumPy scalars and plain containers of them: twice as fast as cloudpickle's.
 
     Raises:
         NotPlainError: an array that only cloudpickle is sure to get right.
@@ -64,16 +75,26 @@ class NotPlainError(Exception):
     """An array holds objects, or has a dtype that its name does not tell."""
 
 
-def array_type() -> type | None:
-    """NumPy's array class once NumPy is imported, else None. Never imports it."""
-    if _array_reducers:
-        return next(iter(_array_reducers))
+def numpy_types() -> frozenset[type]:
+    """NumPy's array class and scalar classes, which hold no code; none before NumPy is imported.
+
+    Never imports it.
+    """
+    return _numpy_types or _register_numpy()
+
+
+def _register_numpy() -> frozenset[type]:
+    global _numpy_types
     numpy = sys.modules.get("numpy")
-    kind: type | None = getattr(numpy, "ndarray", None)  # None while it is half imported
-    if kind is not None:
-        _reducers[kind] = _reduce_array
-        _array_reducers[kind] = _reduce_plain_array
-    return kind
+    # The scalar types come late in NumPy's import: another thread may be in the middle of it.
+    if numpy is None or not hasattr(numpy, "sctypeDict"):
+        return _numpy_types
+    array: type = numpy.ndarray
+    _reducers[array] = _reduce_array
+    _array_reducers[array] = _reduce_plain_array
+    scalars = {kind for kind in numpy.sctypeDict.values() if numpy.dtype(kind).kind in _PLAIN_KINDS}
+    _numpy_types = frozenset({array, *scalars})
+    return _numpy_types
 
 
 def _reduce_plain_array(array: np.ndarray[Any, Any]) -> Any:

@@ -20,7 +20,7 @@ _ALIGNMENT = 16
 _PADDING = bytes(_ALIGNMENT)
 _TAG = 0x31585001
 _HEAD = struct.Struct("<IIQ")
-PICKLE_MARK = 0x80
+_PICKLE_MARK = b"\x80"
 
 
 def seal(stream: bytes, buffers: Sequence[memoryview]) -> bytes:
@@ -39,7 +39,7 @@ def seal(stream: bytes, buffers: Sequence[memoryview]) -> bytes:
 
 def is_sealed(data: bytes | memoryview) -> bool:
     """Whether `data` is an envelope rather than a bare pickle stream."""
-    return data[0] != PICKLE_MARK
+    return data[:1] != _PICKLE_MARK
 
 
 def open_sealed(data: bytes | memoryview) -> tuple[memoryview, list[memoryview]]:

@@ -10,6 +10,7 @@ Arrays come back read-only, whatever their size and whichever way they travelled
 
 from __future__ import annotations
 
+import functools
 import io
 import pickle
 from collections.abc import Sequence
@@ -18,7 +19,13 @@ from typing import Any
 import msgspec
 
 from parallax.errors import ParallaxError
-from parallax.serial.arrays import ArrayPickler, NotPlainError, ValuePickler, array_type
+from parallax.serial.arrays import (
+    ArrayPickler,
+    DillValuePickler,
+    NotPlainError,
+    ValuePickler,
+    numpy_types,
+)
 from parallax.serial.envelope import is_sealed, open_sealed, seal
 from parallax.serial.refs import collecting
 
@@ -76,7 +83,7 @@ def pack(value: Any, *, inline_limit: int = INLINE_LIMIT_BYTES) -> Packed:
         return Packed(pickle.dumps(value, _PROTOCOL))
     if _is_plain(value, kind, _ATOMS, _PLAIN_MAX_DEPTH):
         return Packed(pickle.dumps(value, _PROTOCOL))
-    if _may_hold_arrays(value, kind):
+    if _holds_numpy(value, kind):
         try:
             return _pack_with(ArrayPickler, value, inline_limit)
         except NotPlainError:
@@ -116,7 +123,7 @@ def _is_plain(value: Any, kind: type, plain: frozenset[type], depth: int) -> boo
         return False
     if kind is dict:
         for key in value:
-            if type(key) not in _ATOMS:
+            if type(key) not in plain:
                 return False
         value = value.values()
     for item in value:
@@ -126,12 +133,17 @@ def _is_plain(value: Any, kind: type, plain: frozenset[type], depth: int) -> boo
     return True
 
 
-def _may_hold_arrays(value: Any, kind: type) -> bool:
-    """Whether `value` is an array or a small container of atoms and arrays."""
-    array = array_type()
-    if array is None:
+def _holds_numpy(value: Any, kind: type) -> bool:
+    """Whether `value` is of NumPy, or a small container of atoms and of what is NumPy's."""
+    of_numpy = numpy_types()
+    if not of_numpy:
         return False
-    return kind is array or _is_plain(value, kind, _ATOMS | {array}, _PLAIN_MAX_DEPTH)
+    return kind in of_numpy or _is_plain(value, kind, _with_atoms(of_numpy), _PLAIN_MAX_DEPTH)
+
+
+@functools.cache
+def _with_atoms(types: frozenset[type]) -> frozenset[type]:
+    return _ATOMS | types
 
 
 def _pack_any(value: Any, inline_limit: int) -> Packed:
@@ -142,9 +154,21 @@ def _pack_any(value: Any, inline_limit: int) -> Packed:
             raise
         except Exception as error:  # noqa: BLE001 - the value's own code may raise anything
             refs.clear()
-            packed = Packed(_dump_with_dill(value, error))
+            packed = _pack_with_dill(value, inline_limit, error)
     packed.refs = refs
     return packed
+
+
+def _pack_with_dill(value: Any, inline_limit: int, refusal: Exception) -> Packed:
+    """Ask dill for what cloudpickle refused; when it refuses too, say where the culprit hangs."""
+    try:
+        return _pack_with(DillValuePickler, value, inline_limit)
+    except ParallaxError:
+        raise
+    except Exception:  # noqa: BLE001 - the first refusal says more than this one
+        from parallax.serial.culprit import explain
+
+        raise explain(value, refusal) from refusal
 
 
 def _pack_with(pickler: type[ArrayPickler | ValuePickler], value: Any, inline_limit: int) -> Packed:
@@ -158,28 +182,6 @@ def _pack_with(pickler: type[ArrayPickler | ValuePickler], value: Any, inline_li
     if len(data) + sum(buffer.nbytes for buffer in buffers) <= inline_limit:
         return Packed(seal(data, buffers))
     return Packed(data, buffers)
-
-
-def _dump_with_dill(value: Any, refusal: Exception) -> bytes:
-    """Pickle what cloudpickle refused; when dill refuses too, say where the culprit hangs."""
-    import dill  # type: ignore[import-untyped]
-
-    try:
-        # Without `recurse` dill ships the whole of __main__ with every function of it.
-        inner = dill.dumps(value, protocol=_PROTOCOL, byref=False, recurse=True)
-    except ParallaxError:
-        raise
-    except Exception:  # noqa: BLE001 - the value's own code may raise anything
-        from parallax.serial.culprit import explain
-
-        raise explain(value, refusal) from refusal
-    return pickle.dumps(_Reduced(_load_with_dill, (inner,)), _PROTOCOL)
-
-
-def _load_with_dill(inner: bytes) -> Any:
-    import dill
-
-    return dill.loads(inner)
 
 
 class _Reduced:
