@@ -33,8 +33,8 @@ def take(step: Step) -> Sample:
     workload = WORKLOADS[step.workload]
     if step.system in workload.left_out:
         return _without_value(step, workload.left_out[step.system])
-    # The folder is directly under /tmp: Ray's socket paths leave 30 characters for it.
-    with TemporaryDirectory(prefix="bench-", dir="/tmp", ignore_cleanup_errors=True) as name:
+    # A short name: Ray's socket paths leave it some 30 characters.
+    with TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         command = [sys.executable, "-m", "benchmarks.measure", step.system, step.workload]
         finished = _run(command, folder, workload.timeout_s)

@@ -45,6 +45,12 @@ with adopting():
 """
 
 
+@pytest.fixture
+def temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A runner that is killed cannot remove its folder: it belongs to the test."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+
+
 def start(script: str, *args: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", script, *args],
@@ -88,6 +94,7 @@ def test_a_measurement_over_its_time_is_stopped_with_all_its_processes() -> None
     assert gone(workers)
 
 
+@pytest.mark.usefixtures("temporary_folder")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_runner_that_is_stopped_stops_its_measurement(number: signal.Signals) -> None:
     runner = start(RUNNER, "idle", "60")
