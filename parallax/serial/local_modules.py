@@ -13,6 +13,7 @@ import sys
 import sysconfig
 import time
 import warnings
+from collections.abc import Iterable
 from functools import lru_cache
 from importlib.machinery import ModuleSpec
 from importlib.util import resolve_name
@@ -120,9 +121,20 @@ def find_spec(name: str) -> ModuleSpec | None:
             spec = finder.find_spec(name, locations)
         except (ImportError, AttributeError, ValueError):
             continue
+        except KeyError:
+            # A folder without __init__.py wants its parent imported, which we do not.
+            return _folder_spec(name, locations or ())
         if spec is not None:
             return spec
     return None
+
+
+def _folder_spec(name: str, locations: Iterable[str]) -> ModuleSpec | None:
+    child = name.rpartition(".")[2]
+    folders = [os.path.join(location, child) for location in locations]
+    spec = ModuleSpec(name, None, is_package=True)
+    spec.submodule_search_locations = [folder for folder in folders if os.path.isdir(folder)]
+    return spec if spec.submodule_search_locations else None
 
 
 def locate(spec: ModuleSpec) -> Location | None:

@@ -18,6 +18,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.machinery import ModuleSpec, PathFinder
+from importlib.resources.readers import FileReader
 from importlib.util import decode_source, spec_from_file_location
 from types import CodeType, ModuleType
 
@@ -62,7 +63,6 @@ class ShippedLoader(importlib.abc.ExecutionLoader):
         self.name = name
         self._library = library
         self.source = source
-        # importlib.resources looks for data files beside this path.
         self.path = source.origin
 
     def get_filename(self, fullname: str) -> str:
@@ -85,6 +85,10 @@ class ShippedLoader(importlib.abc.ExecutionLoader):
         """A file beside the module, where this host has it."""
         with open(path, "rb") as file:
             return file.read()
+
+    def get_resource_reader(self, fullname: str) -> FileReader:
+        """The files beside the module, where this host has them."""
+        return FileReader(self)  # type: ignore[arg-type]  # asks for a path, and has it
 
     def exec_module(self, module: ModuleType) -> None:
         """Run the module's code."""
