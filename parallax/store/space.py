@@ -18,6 +18,7 @@ from parallax.errors import ObjectStoreFullError
 from parallax.store import flock
 from parallax.store.books import Books
 from parallax.store.free import MOST_WASTE, Entry, FreeSegments, scan
+from parallax.store.janitor import SPILL_LINK
 from parallax.store.layout import Layout, used_bytes
 from parallax.store.segment import Segment
 from parallax.store.spill import SpillFolder
@@ -73,6 +74,8 @@ class Space:
             root / "free", self._books, min(_MOST_WARM_BYTES, limit_bytes // 4)
         )
         self.spill = SpillFolder(spill_dir)
+        with suppress(FileExistsError):
+            os.symlink(os.path.abspath(spill_dir), root / SPILL_LINK)  # for the janitor
 
     def path(self, name: str) -> str:
         """Where an object is while it is in memory."""
