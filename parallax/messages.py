@@ -185,6 +185,10 @@ class ShutdownRequested(_Message, tag=22):
     reason: str = ""
 
 
+class Left(_Message, tag=23):
+    """This client goes, and is not coming back; the cluster stays."""
+
+
 # ---- what an engine says besides ----------------------------------------------------------
 
 
@@ -387,6 +391,7 @@ ToHub: TypeAlias = (
     | ObjectMissing
     | Asked
     | ShutdownRequested
+    | Left
     | TasksFinished
     | TasksReturned
     | TaskStalled

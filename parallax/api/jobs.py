@@ -1,0 +1,159 @@
+"""Jobs: what one cell, one script, or one `with job(...)` has submitted."""
+
+from __future__ import annotations
+
+import html
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+
+from parallax.errors import UsageError
+from parallax.ids import hex_id
+from parallax.messages import Failure
+from parallax.pool.failures import to_error
+from parallax.refs import ObjectRef
+from parallax.sessions.current import current
+from parallax.sessions.jobs import named_job
+
+
+class Job:
+    """One job: a snapshot of it is fetched whenever you look."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    @property
+    def id(self) -> str:
+        """16 hexadecimal digits."""
+        return hex_id(self._number)
+
+    @property
+    def name(self) -> str:
+        """What `job` was given, or the cell or script."""
+        return str(self._row()["name"])
+
+    @property
+    def state(self) -> str:
+        """``running``, ``done``, ``failed`` or ``cancelled``."""
+        return str(self._row()["state"])
+
+    @property
+    def cell(self) -> str:
+        """The id of the notebook cell, empty outside of notebooks."""
+        return str(self._row()["cell"])
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Tasks by state: pending, running, done, failed, cancelled, retried."""
+        return _totals(self._row())
+
+    @property
+    def started_at(self) -> float:
+        """Seconds since the epoch."""
+        return float(self._row()["started_at"])
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from its start to its end, or to now."""
+        row = self._row()
+        return float((row["ended_at"] or time.time()) - row["started_at"])
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until no task of the job is pending; False when `timeout` seconds passed first."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        session = current()
+        while (row := self._row())["state"] == "running":
+            left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
+            if not row["tasks"]:
+                continue
+            last = session.ref(row["tasks"][-1])
+            if not session.wait([last], 1, left_s, fetch=False):
+                return False
+        return True
+
+    def cancel(self) -> None:
+        """Cancel all its tasks that have not ended."""
+        session = current()
+        refs = [session.ref(task) for task in self._row()["tasks"]]
+        if refs:
+            session.cancel(refs, force=False, recursive=True)
+
+    def errors(self) -> list[BaseException]:
+        """The errors of its failed tasks: the first 100."""
+        return [
+            to_error(msgspec.convert(failure, Failure)) for _, _, failure in self._row()["errors"]
+        ]
+
+    def output(self) -> str:
+        """What its tasks have printed: the newest part."""
+        return "".join(text for _, _, text in self._row()["output"])
+
+    def _row(self) -> dict[str, Any]:
+        row: dict[str, Any] = current().ask("job", self._number)
+        return row
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Job) and other._number == self._number
+
+    def __hash__(self) -> int:
+        return hash(self._number)
+
+    def __repr__(self) -> str:
+        row = self._row()
+        counts = ", ".join(f"{n} {state}" for state, n in _totals(row).items() if n)
+        return f"<job {row['name']!r} {row['state']}: {counts or 'no tasks'}>"
+
+    def _repr_html_(self) -> str:
+        return f"<code>{html.escape(repr(self))}</code>"
+
+
+def jobs() -> list[Job]:
+    """The jobs of the cluster, newest first."""
+    return [Job(row["id"]) for row in current().ask("jobs")]
+
+
+def job_of(ref: ObjectRef[Any]) -> Job:
+    """The job whose task made this object.
+
+    Raises:
+        UsageError: no task made it, or its job is forgotten.
+    """
+    try:
+        number = current().ask("task", ref.id)["job"]
+    except LookupError as error:
+        raise UsageError(f"{ref!r}: {error}") from error
+    if not number:
+        raise UsageError(f"{ref!r} was made by put, not by a task.")
+    return Job(number)
+
+
+@contextmanager
+def job(name: str) -> Iterator[Job]:
+    """Group what is submitted inside the block, under this name.
+
+    >>> import parallax as px
+    >>> with px.job("squares") as squares:
+    ...     refs = px.remote(lambda x: x * x).map(range(3))
+    >>> squares.wait(), squares.counts["done"]
+    (True, 3)
+    """
+    if not isinstance(name, str) or not name:
+        raise UsageError(f"a job's name must be a string that is not empty, not {name!r}.")
+    number = current().open_job(name)
+    token = named_job.set(number)
+    try:
+        yield Job(number)
+    finally:
+        named_job.reset(token)
+
+
+def _totals(row: dict[str, Any]) -> dict[str, int]:
+    totals = dict.fromkeys(("pending", "done", "failed", "cancelled", "retried"), 0)
+    for counts in row["counts"].values():
+        for state in totals:
+            totals[state] += counts[state]
+    running = min(row["running"], totals["pending"])
+    return {"pending": totals.pop("pending") - running, "running": running, **totals}

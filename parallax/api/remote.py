@@ -1,0 +1,183 @@
+"""`@remote`: functions that run as tasks."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable, MutableMapping
+from typing import Any, Generic, ParamSpec, TypeVar, overload
+from weakref import WeakKeyDictionary
+
+from parallax.errors import UsageError
+from parallax.options import TaskOptions
+from parallax.refs import ObjectRef
+from parallax.sessions.current import current
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+DEFAULTS = TaskOptions()
+
+
+class RemoteFunction(Generic[P, T]):
+    """A function whose calls run as tasks on the engines.
+
+    ``f.remote(...)`` starts a task and returns its `ObjectRef` at once; ``f.map(xs)`` starts one
+    task an item; ``f.options(...)`` is the same function with other options. Made by `remote`.
+    """
+
+    def __init__(
+        self,
+        function: Callable[P, T],
+        options: TaskOptions = DEFAULTS,
+        shared: MutableMapping[Any, Any] | None = None,
+    ) -> None:
+        self.function = function
+        self.task_options = options
+        self.shared: MutableMapping[Any, Any] = WeakKeyDictionary() if shared is None else shared
+        self.session_data: Any = None
+        self.name = options.name or _name_of(function)
+        generator = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+        returns = options.num_returns
+        self.streaming = returns == "streaming" or (returns is None and generator)
+        self.num_returns = returns if isinstance(returns, int) else 1
+        if options.backpressure is not None and not self.streaming:
+            raise UsageError(
+                "backpressure is for streaming results: make the function a generator, or pass "
+                'num_returns="streaming".'
+            )
+        functools.update_wrapper(self, function, updated=())
+
+    def remote(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+        """Start a task. Returns at once.
+
+        Arguments that are `ObjectRef`s are replaced by their values before the function runs,
+        and the task waits for them; refs inside containers are passed as refs.
+
+        Returns:
+            An `ObjectRef`; with ``num_returns=k`` a list of k; with 0 None; for a generator
+            function an `ObjectRefGenerator`.
+
+        Raises:
+            SerializationError: the function or an argument cannot be pickled.
+            ClusterLostError: the cluster is gone.
+        """
+        return current().submit(self, args, kwargs)
+
+    def map(self, *iterables: Iterable[Any], chunk: int | str = "auto") -> list[ObjectRef[T]]:
+        """Start one task an item, as the built-in `map` calls a function. Returns at once.
+
+        Args:
+            iterables: one for each argument of the function; the shortest ends the map.
+            chunk: how many items travel together. ``"auto"`` batches short tasks; an engine
+                gives back items of a batch that turns out to take long.
+
+        Returns:
+            One ref an item, in order.
+        """
+        if not iterables:
+            raise UsageError("map needs at least one iterable: f.map(range(10)).")
+        if chunk != "auto" and (isinstance(chunk, bool | str) or chunk < 1):
+            raise UsageError(f'chunk={chunk!r} must be an int of at least 1, or "auto".')
+        for iterable in iterables:
+            if isinstance(iterable, ObjectRef):
+                raise UsageError("map takes iterables, not refs: get the value first.")
+        items = list(zip(*iterables, strict=False))
+        size = None if isinstance(chunk, str) else chunk
+        return current().submit_map(self, items, size)
+
+    def options(self, **options: Any) -> RemoteFunction[P, T]:
+        """The same function with other options: ``f.options(num_cpus=2).remote(x)``.
+
+        Raises:
+            UsageError: an unknown option, or a value that makes no sense.
+        """
+        return RemoteFunction(self.function, self.task_options.updated(options), self.shared)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
+        raise TypeError(
+            f"{self.name} is a remote function: call {self.name}.remote(...) to run it as a task, "
+            f"or {self.name}.function(...) to run it here."
+        )
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        if instance is None:
+            return self
+        raise TypeError(
+            f"{self.name} is a remote function inside a class; remote methods need the class "
+            "itself to be remote."
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return RemoteFunction, (self.function, self.task_options)
+
+    def __repr__(self) -> str:
+        return f"<remote function {self.name}>"
+
+
+@overload
+def remote(function: Callable[P, T], /) -> RemoteFunction[P, T]: ...
+
+
+@overload
+def remote(**options: Any) -> Callable[[Callable[P, T]], RemoteFunction[P, T]]: ...
+
+
+def remote(*args: Any, **options: Any) -> Any:
+    """Make a function remote: its calls run as tasks on the engines.
+
+    Use it bare or with options:
+
+        >>> import parallax as px
+        >>> @px.remote
+        ... def square(x):
+        ...     return x * x
+        >>> px.get(square.remote(7))
+        49
+        >>> @px.remote(num_cpus=2, max_retries=0)
+        ... def heavy(x):
+        ...     return x
+
+    Args:
+        num_cpus: cores reserved while it runs (1); BLAS and OpenMP are limited to as many.
+        num_gpus: GPUs reserved (0); `CUDA_VISIBLE_DEVICES` follows. Fractions share a GPU.
+        memory: bytes reserved (none).
+        resources: custom resources reserved, a dict (none).
+        num_returns: how many refs a call returns (1). k needs a sequence of k values, 0 returns
+            None, ``"streaming"`` (the default of generator functions) an `ObjectRefGenerator`.
+        max_retries: how often it runs again when its engine or node crashes (3); -1: no limit.
+        retry_exceptions: run it again when it raises: True, or a list of types (False).
+        timeout_s: seconds after which the attempt is stopped with `TaskTimeoutError` (none).
+        scheduling_strategy: ``"DEFAULT"``, ``"SPREAD"`` or `NodeAffinity`.
+        name: shown in views (the function's name).
+        max_calls: replace the engine after so many calls, for libraries that leak (none).
+        backpressure: how many values a generator may be ahead of its reader (no limit).
+
+    Raises:
+        UsageError: an unknown option, or a value that makes no sense.
+    """
+    if args:
+        if len(args) > 1 or options or not callable(args[0]):
+            raise UsageError("use @remote, or @remote(option=value, ...), on a function.")
+        return _make(args[0], DEFAULTS)
+    checked = DEFAULTS.updated(options)
+    return lambda function: _make(function, checked)
+
+
+def _make(function: Any, options: TaskOptions) -> RemoteFunction[Any, Any]:
+    if isinstance(function, RemoteFunction):
+        raise UsageError(f"{function.name} is remote already.")
+    if inspect.isclass(function):
+        raise UsageError(
+            f"{function.__name__} is a class: actors are not part of this version yet. Make a "
+            "function remote."
+        )
+    if not callable(function):
+        raise UsageError(f"@remote goes on a function, not on {function!r}.")
+    return RemoteFunction(function, options)
+
+
+def _name_of(function: Any) -> str:
+    while isinstance(function, functools.partial):
+        function = function.func
+    return str(getattr(function, "__name__", type(function).__name__))

@@ -1,0 +1,214 @@
+"""The verbs: put, get, wait, as_completed, map_unordered, cancel."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar, overload
+
+from parallax.api.checks import check_timeout, refs_of
+from parallax.api.remote import RemoteFunction
+from parallax.errors import GetTimeoutError, UsageError
+from parallax.refs import ObjectRef, ObjectRefGenerator
+from parallax.sessions.current import current
+
+T = TypeVar("T")
+
+
+def put(value: T) -> ObjectRef[T]:
+    """Store a value once, for any number of tasks to read.
+
+    Large arrays, tables and frames go to shared memory; readers get read-only views of them
+    without a copy. Costs one copy of the value.
+
+        >>> import parallax as px
+        >>> ref = px.put([1, 2, 3])
+        >>> px.get(ref)
+        [1, 2, 3]
+
+    Raises:
+        TypeError: `value` is a ref already.
+        SerializationError: it cannot be pickled.
+        ObjectStoreFullError: there is no room for it.
+    """
+    if isinstance(value, ObjectRef):
+        raise TypeError(
+            "put takes a value, and this is a ref already: pass the ref on as it is, or put a "
+            "list that contains it."
+        )
+    return current().put(value)
+
+
+@overload
+def get(refs: ObjectRef[T], *, timeout: float | None = None) -> T: ...
+
+
+@overload
+def get(refs: Sequence[ObjectRef[T]], *, timeout: float | None = None) -> list[T]: ...
+
+
+def get(refs: Any, *, timeout: float | None = None) -> Any:
+    """Wait for values and return them.
+
+    Blocks, and may be called from any thread. A Ctrl-C, or the notebook's stop button, raises at
+    once and cancels the tasks that this call waits for.
+
+    Args:
+        refs: one ref, or a sequence of refs.
+        timeout: seconds to wait at most; 0 only looks; None waits for ever.
+
+    Returns:
+        The value, or a list of values in the order of the refs. Arrays are read-only.
+
+    Raises:
+        TaskError: a task raised; the error is also of the type that the task raised.
+        TaskCancelledError, TaskTimeoutError, EngineDiedError, ObjectLostError: what became of a
+            task that has no value.
+        GetTimeoutError: not all values were there in time; also a TimeoutError.
+        ClusterLostError: the cluster is gone.
+    """
+    timeout_s = check_timeout(timeout)
+    if type(refs) is ObjectRef:
+        return current().get([refs], timeout_s)[0]
+    if isinstance(refs, ObjectRefGenerator):
+        raise TypeError("get takes ObjectRefs; iterate over the generator to get its refs.")
+    return current().get(refs_of(refs, "get"), timeout_s)
+
+
+def wait(
+    refs: Sequence[ObjectRef[T]],
+    *,
+    num_returns: int = 1,
+    timeout: float | None = None,
+    fetch_local: bool = True,
+) -> tuple[list[ObjectRef[T]], list[ObjectRef[T]]]:
+    """Wait until some of the refs are ready, whether with a value or an error.
+
+    Args:
+        refs: distinct refs, at least one.
+        num_returns: how many to wait for.
+        timeout: seconds to wait at most; 0 only looks; None waits for ever.
+        fetch_local: fetch the values too, so that `get` is quick (always so on one host).
+
+    Returns:
+        Two lists in the order of `refs`: ready ones, at most `num_returns`, and the rest.
+
+    Raises:
+        TypeError: `refs` is a bare ref.
+        ValueError: it is empty or has duplicates, or `num_returns` is out of range.
+    """
+    if isinstance(refs, ObjectRef):
+        raise TypeError("wait takes a list of refs; for one ref write wait([ref]).")
+    found = refs_of(refs, "wait")
+    timeout_s = check_timeout(timeout)
+    if not found:
+        raise UsageError("wait needs at least one ref.")
+    if len(set(found)) != len(found):
+        raise UsageError("wait takes each ref once; the list has duplicates.")
+    if isinstance(num_returns, bool) or not 1 <= num_returns <= len(found):
+        raise UsageError(
+            f"num_returns={num_returns!r} must be from 1 to the number of refs, {len(found)}."
+        )
+    done = current().wait(found, num_returns, timeout_s, fetch=fetch_local)
+    ready = [ref for ref in found if ref.id in done][:num_returns]
+    chosen = {ref.id for ref in ready}
+    return ready, [ref for ref in found if ref.id not in chosen]
+
+
+def as_completed(
+    refs: Sequence[ObjectRef[T]], *, timeout: float | None = None
+) -> Iterator[ObjectRef[T]]:
+    """Yield refs as they become ready, the earliest first.
+
+        >>> import parallax as px
+        >>> @px.remote
+        ... def same(x):
+        ...     return x
+        >>> sorted(px.get(ref) for ref in px.as_completed(same.map(range(3))))
+        [0, 1, 2]
+
+    Args:
+        timeout: seconds for all of them together.
+
+    Raises:
+        GetTimeoutError: not all were ready in time.
+    """
+    found = list(dict.fromkeys(refs_of(refs, "as_completed")))
+    return _as_completed(found, check_timeout(timeout))
+
+
+def _as_completed(refs: list[ObjectRef[T]], timeout_s: float | None) -> Iterator[ObjectRef[T]]:
+    session = current()
+    deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    while refs:
+        left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
+        done = session.wait(refs, 1, left_s, fetch=True)
+        if not done:
+            raise GetTimeoutError(
+                f"{len(refs)} refs were not ready after {timeout_s:g} s. The tasks go on."
+            )
+        ready = [ref for ref in refs if ref.id in done]
+        refs = [ref for ref in refs if ref.id not in done]
+        yield from ready
+
+
+def map_unordered(
+    function: RemoteFunction[..., T], items: Iterable[Any], *, backpressure: int | None = None
+) -> Iterator[T]:
+    """Run a remote function on each item and yield the values as they are ready.
+
+    Items are taken from the iterable as tasks finish, so it may be endless.
+
+    Args:
+        backpressure: how many tasks may be in flight at once (4 for each CPU of the cluster).
+
+    Raises:
+        TaskError: a task raised; the others go on, and end unread.
+    """
+    if not isinstance(function, RemoteFunction):
+        raise UsageError(f"map_unordered needs a remote function, not {function!r}.")
+    if function.streaming or function.num_returns != 1:
+        raise UsageError("map_unordered needs a function with one return value.")
+    limit = backpressure
+    if limit is None:
+        limit = 4 * max(1, int(current().ask("resources")["total"].get("CPU", 1)))
+    elif isinstance(limit, bool) or limit < 1:
+        raise UsageError(f"backpressure={backpressure!r} must be an int of at least 1.")
+    return _map_unordered(function, iter(items), limit)
+
+
+def _map_unordered(
+    function: RemoteFunction[..., T], items: Iterator[Any], limit: int
+) -> Iterator[T]:
+    session = current()
+    flying = [function.remote(item) for item in itertools.islice(items, limit)]
+    while flying:
+        done = session.wait(flying, 1, None, fetch=True)
+        ready = [ref for ref in flying if ref.id in done]
+        flying = [ref for ref in flying if ref.id not in done]
+        flying += [function.remote(item) for item in itertools.islice(items, len(ready))]
+        for ref in ready:
+            yield session.get([ref], None)[0]
+
+
+def cancel(
+    ref: ObjectRef[Any] | ObjectRefGenerator[Any], *, force: bool = False, recursive: bool = True
+) -> None:
+    """Cancel the task behind a ref. Returns at once.
+
+    A task that waits never runs; one that runs gets a KeyboardInterrupt; one that has ended is
+    left alone. `get` of a cancelled task raises `TaskCancelledError`.
+
+    Args:
+        force: kill the engine of a running task, for code that ignores interrupts.
+        recursive: cancel the tasks that it has submitted, too.
+
+    Raises:
+        TypeError: `ref` is no ref.
+    """
+    if isinstance(ref, ObjectRefGenerator):
+        ref = ref.completed
+    if not isinstance(ref, ObjectRef):
+        raise TypeError(f"cancel takes an ObjectRef, not {type(ref).__name__}.")
+    current().cancel([ref], force=force, recursive=recursive)

@@ -1,0 +1,266 @@
+"""One process's connection to the hub, shared by its threads.
+
+Theory of operation. A socket may be used by one thread at a time, and handing a message from a
+reader thread to the thread that waits for it costs two context switches. So nobody owns this
+socket: whoever waits for something reads it himself (the *leader*), and dispatches what comes
+for everybody. A background thread reads only while there is no leader, and sends what others
+have posted and not flushed.
+
+1. `post` appends under `lock`, which is held for an instant and never across a system call.
+2. Sending, receiving and dispatching happen under `_io`. `lock` may be taken inside, never the
+   other way round.
+3. A ZeroMQ socket's descriptor is edge-triggered: after any send or receive, whoever holds `_io`
+   must read until nothing is left, else the next edge never comes. Hence `_exchange`.
+4. When a thread that is not the leader has read, the leader's wait may be over: it is woken.
+5. All of it is shielded from KeyboardInterrupt, except the leader's poll.
+"""
+
+from __future__ import annotations
+
+import select
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+import zmq
+
+from parallax.messages import FromHub, ToHub
+from parallax.net import codec
+from parallax.net.shield import Shield
+from parallax.net.wakeup import Wakeup
+
+FLUSH_COUNT = 200
+"""Rows posted after which the poster itself sends them."""
+TICK_S = 0.002
+"""The background thread's step while there was traffic lately: what is posted waits no longer."""
+IDLE_TICK_S = 0.2
+"""And otherwise: it collects dropped references."""
+ACTIVE_S = 0.05
+"""Traffic is "lately" for so long."""
+
+
+class Condition(Protocol):
+    """What a thread waits for. `done` turns true while messages are dispatched."""
+
+    done: bool
+
+
+class Channel:
+    """A DEALER socket to the hub.
+
+    Args:
+        endpoint: the hub's address, ``ipc://...``.
+        dispatch: called with each batch of messages, under the channel's lock, in any thread. It
+            must be quick and must not wait.
+        before_send: called, in any thread, before the posted messages are taken, so that the
+            owner can post what has gathered elsewhere (dropped references).
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        identity: bytes,
+        dispatch: Callable[[list[FromHub]], None],
+        before_send: Callable[[], None],
+    ) -> None:
+        self.lock = threading.Lock()
+        self.outbox: list[ToHub] = []
+        self.rows = 0
+        """Rows in the outbox; whoever appends to `outbox` under `lock` counts them."""
+        self.closed = False
+        self._dispatch = dispatch
+        self._before_send = before_send
+        self._io = threading.RLock()
+        self._shield = Shield()
+        self._leading = threading.Lock()
+        self._leader = 0
+        self._followers = 0
+        self._active_until = 0.0
+        self._dozing = False
+        self._context = zmq.Context()
+        self._socket = self._connect(endpoint, identity)
+        self._background_wakeup = Wakeup()
+        self._leader_wakeup = Wakeup()
+        self._leader_poll = select.poll()
+        self._leader_poll.register(self._socket.FD, select.POLLIN)
+        self._leader_poll.register(self._leader_wakeup.fileno(), select.POLLIN)
+        self._watched: dict[int, Callable[[], None]] = {}
+        self._later: list[Callable[[], None]] = []
+        self._thread = threading.Thread(target=self._run, name="parallax-io", daemon=True)
+
+    def _connect(self, endpoint: str, identity: bytes) -> zmq.Socket[bytes]:
+        socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
+        socket.identity = identity
+        socket.sndhwm = socket.rcvhwm = 0
+        socket.linger = 1000
+        socket.reconnect_ivl = 3
+        socket.reconnect_ivl_max = 200
+        socket.maxmsgsize = codec.MAX_FRAME_BYTES
+        socket.connect(endpoint)
+        return socket
+
+    def start(self) -> None:
+        """Start the background thread."""
+        self._thread.start()
+
+    # ---- sending ----------------------------------------------------------------------------
+
+    def post(self, message: ToHub) -> None:
+        """Append a message. It leaves with the next flush, at the latest in about a millisecond."""
+        with self.lock:
+            self.outbox.append(message)
+            self.rows += 1
+        self.posted()
+
+    def posted(self) -> None:
+        """To be called after appending to `outbox` under `lock`: flush when it is time."""
+        if self._dozing:
+            self._active_until = time.perf_counter() + ACTIVE_S
+            self._dozing = False
+            self._background_wakeup.set()
+        elif self.rows >= FLUSH_COUNT:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what was posted."""
+        with self._shield, self._io:
+            self._exchange()
+
+    def _exchange(self) -> None:
+        """Send all, read and dispatch all, and again while dispatching has posted more."""
+        if self.closed:
+            return
+        socket = self._socket
+        self._before_send()
+        read = False
+        while True:
+            if self.outbox:
+                with self.lock:
+                    batch, self.outbox, self.rows = self.outbox, [], 0
+                socket.send(codec.encode(batch))
+                self._active_until = time.perf_counter() + ACTIVE_S
+            while int(socket.get(zmq.EVENTS)) & zmq.POLLIN:
+                self._dispatch(codec.decode_from_hub(socket.recv()))
+                read = True
+            if not self.outbox:
+                break
+        if read and self._leader and self._leader != threading.get_ident():
+            self._leader_wakeup.set()
+
+    def wake(self) -> None:
+        """Have the thread that reads look whether its wait is over."""
+        self._leader_wakeup.set()
+
+    # ---- waiting ----------------------------------------------------------------------------
+
+    def wait(
+        self, condition: Condition, event: Callable[[], threading.Event], deadline: float
+    ) -> bool:
+        """Send, then wait until `condition.done`.
+
+        Args:
+            event: makes the event that dispatch sets when the condition is done; asked for only
+                when another thread is reading already.
+            deadline: on `time.monotonic`'s clock; infinity waits for ever.
+
+        Returns:
+            `condition.done` at the end.
+        """
+        if not self._leading.acquire(blocking=False):
+            return self._follow(condition, event, deadline)
+        try:
+            self._leader = threading.get_ident()
+            while True:
+                with self._shield, self._io:
+                    self._exchange()
+                if condition.done or self.closed:
+                    return condition.done
+                remaining = deadline - time.monotonic()
+                if remaining <= 0:
+                    return condition.done
+                for fd, _ in self._leader_poll.poll(min(remaining, 60.0) * 1000):
+                    if fd == self._leader_wakeup.fileno():
+                        self._leader_wakeup.clear()
+        finally:
+            self._leader = 0
+            self._leading.release()
+            if self._followers or self._dozing:
+                self._background_wakeup.set()
+
+    def _follow(
+        self, condition: Condition, event: Callable[[], threading.Event], deadline: float
+    ) -> bool:
+        signal = event()
+        self._followers += 1
+        try:
+            self.flush()
+            while not condition.done and not self.closed:
+                remaining = deadline - time.monotonic()
+                if remaining <= 0:
+                    break
+                signal.wait(min(remaining, 60.0))
+            return condition.done
+        finally:
+            self._followers -= 1
+
+    # ---- the background ---------------------------------------------------------------------
+
+    def watch(self, fd: int, callback: Callable[[], None]) -> None:
+        """Call `callback` in the background thread when `fd` becomes readable, once."""
+        self._watched[fd] = callback
+        self._background_wakeup.set()
+
+    def later(self, action: Callable[[], None]) -> None:
+        """Run something in the background thread, outside all locks."""
+        self._later.append(action)
+        self._background_wakeup.set()
+
+    def _run(self) -> None:
+        while not self.closed:
+            ready = self._doze()
+            if self.closed:
+                return
+            with self._io:
+                self._exchange()
+            while self._later:
+                self._later.pop(0)()
+            for fd in ready:
+                if callback := self._watched.pop(fd, None):
+                    callback()
+
+    def _doze(self) -> list[int]:
+        poll = select.poll()
+        poll.register(self._background_wakeup.fileno(), select.POLLIN)
+        for fd in self._watched:
+            poll.register(fd, select.POLLIN)
+        if not self._leading.locked():
+            poll.register(self._socket.FD, select.POLLIN)
+        active = time.perf_counter() < self._active_until
+        self._dozing = not active
+        if self._dozing and (self.outbox or self._later):
+            timeout_s = 0.0
+        else:
+            timeout_s = TICK_S if active else IDLE_TICK_S
+        ready = [fd for fd, _ in poll.poll(timeout_s * 1000)]
+        self._dozing = False
+        if self._background_wakeup.fileno() in ready:
+            self._background_wakeup.clear()
+        return ready
+
+    # ---- the end ----------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Send what is left and close. Threads that wait return."""
+        if self.closed:
+            return
+        with self._shield, self._io:
+            self._exchange()
+            self.closed = True
+        self._leader_wakeup.set()
+        self._background_wakeup.set()
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join(timeout=5.0)
+        with self._io:
+            self._socket.close()
+            self._context.term()

@@ -1,0 +1,53 @@
+"""A file descriptor that one thread waits on and another one wakes."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+
+class Wakeup:
+    """Something to put into `poll` beside a socket. `set` may be called from any thread."""
+
+    def __init__(self) -> None:
+        if hasattr(os, "eventfd"):
+            self._read = self._write = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            self._pair: tuple[socket.socket, socket.socket] | None = None
+        else:  # macOS, Windows
+            self._pair = socket.socketpair()
+            for end in self._pair:
+                end.setblocking(False)
+            self._read, self._write = self._pair[0].fileno(), self._pair[1].fileno()
+
+    def fileno(self) -> int:
+        """The descriptor to poll for reading."""
+        return self._read
+
+    def set(self) -> None:
+        """Wake the waiting thread, now or when it next waits."""
+        try:
+            if self._pair is None:
+                os.eventfd_write(self._write, 1)
+            else:
+                self._pair[1].send(b"\0")
+        except (BlockingIOError, OSError):
+            # Full means that it is set already; closed means that nobody waits any more.
+            return
+
+    def clear(self) -> None:
+        """Forget that it was set."""
+        try:
+            if self._pair is None:
+                os.eventfd_read(self._read)
+            else:
+                self._pair[0].recv(4096)
+        except BlockingIOError:
+            return
+
+    def close(self) -> None:
+        """Close the descriptors."""
+        if self._pair is None:
+            os.close(self._read)
+        else:
+            for end in self._pair:
+                end.close()

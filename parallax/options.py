@@ -1,0 +1,172 @@
+"""Options of tasks: frozen, validated where they are written."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import numbers
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
+
+from parallax.errors import UsageError
+
+_LATER = {
+    "cache": "memoised tasks are not part of this version yet",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class NodeAffinity:
+    """Run on this node.
+
+    Args:
+        node: its number, as `parallax.nodes()` shows it.
+        soft: run elsewhere when there is no such node, instead of failing.
+    """
+
+    node: int
+    soft: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskOptions:
+    """How a task runs. See `parallax.remote` for what each option means."""
+
+    num_cpus: float = 1
+    num_gpus: float = 0
+    memory: float = 0
+    resources: Mapping[str, float] | None = None
+    num_returns: int | Literal["streaming"] | None = None
+    max_retries: int = 3
+    retry_exceptions: bool | tuple[type[BaseException], ...] = False
+    timeout_s: float | None = None
+    scheduling_strategy: Literal["DEFAULT", "SPREAD"] | NodeAffinity = "DEFAULT"
+    name: str | None = None
+    max_calls: int | None = None
+    backpressure: int | None = None
+    cache: bool = False
+
+    def updated(self, given: Mapping[str, Any]) -> TaskOptions:
+        """A copy with these options set.
+
+        Raises:
+            UsageError: an unknown option, or a value that makes no sense.
+        """
+        for name in given:
+            if name not in _NAMES:
+                raise UsageError(_unknown(name))
+        if types := given.get("retry_exceptions"):
+            given = {**given, "retry_exceptions": _exception_types(types)}
+        options = replace(self, **given)
+        options.check()
+        return options
+
+    def check(self) -> None:
+        """Raise `UsageError` for the first value that makes no sense."""
+        for name in ("num_cpus", "num_gpus", "memory"):
+            _require_amount(name, getattr(self, name))
+        if self.num_gpus > 1 and self.num_gpus != int(self.num_gpus):
+            raise UsageError(
+                f"num_gpus={self.num_gpus}: above 1 it must be a whole number; a fraction shares "
+                "one GPU."
+            )
+        self._check_resources()
+        returns = self.num_returns
+        if not (returns is None or returns == "streaming" or _is_count(returns)):
+            raise UsageError(
+                f'num_returns={returns!r} must be an int of at least 0, or "streaming".'
+            )
+        if not _is_int(self.max_retries) or self.max_retries < -1:
+            raise UsageError(
+                f"max_retries={self.max_retries!r} must be an int of at least 0, "
+                "or -1 for no limit."
+            )
+        if self.timeout_s is not None:
+            _require_positive("timeout_s", self.timeout_s)
+        for name in ("max_calls", "backpressure"):
+            value = getattr(self, name)
+            if value is not None and not (_is_int(value) and value >= 1):
+                raise UsageError(f"{name}={value!r} must be an int of at least 1, or None.")
+        strategy = self.scheduling_strategy
+        if not (strategy in ("DEFAULT", "SPREAD") or isinstance(strategy, NodeAffinity)):
+            raise UsageError(
+                f"scheduling_strategy={strategy!r} must be 'DEFAULT', 'SPREAD' or "
+                "parallax.NodeAffinity(node)."
+            )
+        if self.name is not None and not isinstance(self.name, str):
+            raise UsageError(f"name={self.name!r} must be a string.")
+        for name, why in _LATER.items():
+            if getattr(self, name):
+                raise UsageError(f"{name}={getattr(self, name)!r}: {why}.")
+
+    def _check_resources(self) -> None:
+        if self.resources is None:
+            return
+        if not isinstance(self.resources, Mapping):
+            raise UsageError(f"resources={self.resources!r} must be a dict of names to amounts.")
+        for name, amount in self.resources.items():
+            if name in ("CPU", "GPU", "memory"):
+                option = {"CPU": "num_cpus", "GPU": "num_gpus"}.get(name, name)
+                raise UsageError(f"resources={{{name!r}: ...}}: use {option}={amount!r} instead.")
+            _require_amount(f"resources[{name!r}]", amount)
+
+    @property
+    def demand(self) -> dict[str, float]:
+        """What the task reserves, by the name of the resource."""
+        amounts = {"CPU": self.num_cpus, "GPU": self.num_gpus, "memory": self.memory}
+        amounts.update(self.resources or {})
+        return {name: float(amount) for name, amount in amounts.items() if amount}
+
+
+_NAMES = frozenset(field.name for field in fields(TaskOptions))
+_ALIASES = {
+    "cpus": "num_cpus",
+    "gpus": "num_gpus",
+    "retries": "max_retries",
+    "timeout": "timeout_s",
+}
+
+
+def _unknown(name: str) -> str:
+    near = [_ALIASES[name]] if name in _ALIASES else difflib.get_close_matches(name, _NAMES, n=1)
+    hint = f" Did you mean {near[0]}?" if near else f" Options are: {', '.join(sorted(_NAMES))}."
+    return f"unknown option {name!r}.{hint}"
+
+
+def _exception_types(types: Any) -> bool | tuple[type[BaseException], ...]:
+    if types is True:
+        return True
+    try:
+        found = tuple(types)
+    except TypeError:
+        found = (types,)
+    if not all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in found):
+        raise UsageError(
+            f"retry_exceptions={types!r} must be True, False or a list of exception types."
+        )
+    return found
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _require_amount(name: str, value: object) -> None:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, numbers.Real)
+        or not math.isfinite(value)
+        or value < 0
+    ):
+        raise UsageError(f"{name}={value!r} must be a number of at least 0.")
+
+
+def _require_positive(name: str, value: object) -> None:
+    _require_amount(name, value)
+    if value == 0:
+        raise UsageError(f"{name}=0 must be more than 0.")

@@ -1,0 +1,116 @@
+"""`python -m parallax.pool CONFIG`: the processes of a pool on one host.
+
+This process becomes the hub. Before it has threads it forks the node agent, which before it has
+threads forks the zygote, from which engines are forked. One interpreter starts and imports; the
+others share its memory.
+
+    hub ── node agent ── zygote ──┬── engine 1
+                                  └── engine 2
+
+Who ends whom: the node holds a pipe from the hub, the zygote a socket from the node, and the
+kernel kills engines when the zygote dies. The last one out removes the pool's folders.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+from parallax.pool.cleanup import clean_up
+from parallax.pool.config import PoolConfig
+from parallax.pool.engine import run_engine
+from parallax.pool.hub import Hub
+from parallax.pool.node import NodeAgent
+from parallax.pool.process import (
+    name_process,
+    raise_file_limit,
+    reset_signals,
+    start_logging,
+)
+from parallax.pool.zygote import start_zygote
+from parallax.store.janitor import hold_lease
+
+log = logging.getLogger("parallax.pool")
+
+NODE_END_S = 5.0
+
+
+def main() -> None:
+    """Run a pool until it is stopped."""
+    config = PoolConfig.load(sys.argv[1])
+    reset_signals()
+    raise_file_limit()
+    start_logging()
+    if config.cwd:
+        with contextlib.suppress(OSError):
+            os.chdir(config.cwd)
+    lease = hold_lease(Path(config.store))
+    os.environ.update(config.env_vars)
+    gc.collect()
+    gc.freeze()  # what is imported now is shared by all; the collector must not touch it
+    lifeline, held_by_hub = os.pipe()
+    node_pid = os.fork()
+    if node_pid == 0:
+        os.close(held_by_hub)
+        _run_node(config, lifeline, lease)
+        os._exit(0)
+    os.close(lifeline)
+    _run_hub(config, node_pid, lease)
+
+
+def _run_hub(config: PoolConfig, node_pid: int, lease: int) -> None:
+    name_process("parallax-hub")
+    gc.disable()  # the machine's rows form no cycles; see docs/design.md
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    hub = Hub(config)
+    signal.signal(signal.SIGTERM, lambda number, frame: hub.stop("it was told to terminate"))
+    signal.signal(signal.SIGCHLD, lambda number, frame: hub.stop("the node agent ended"))
+    try:
+        hub.announce()
+        hub.run()
+    except BaseException:
+        log.exception("the hub failed")
+        raise
+    finally:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        hub.close()
+        _end_node(node_pid)
+        clean_up(config, lease)
+
+
+def _end_node(pid: int) -> None:
+    """Wait for the node agent, which has been told; kill it when it does not go."""
+    signal.signal(signal.SIGALRM, lambda number, frame: os.kill(pid, signal.SIGKILL))
+    signal.setitimer(signal.ITIMER_REAL, NODE_END_S)
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, 0)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _run_node(config: PoolConfig, lifeline: int, lease: int) -> None:
+    name_process("parallax-node")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    zygote_pid, zygote = start_zygote(
+        lambda number: run_engine(config, number), lambda: clean_up(config, lease)
+    )
+    node = NodeAgent(config, lifeline, zygote)
+    try:
+        node.run()
+    except Exception:
+        log.exception("the node agent failed")
+        raise
+    finally:
+        node.close()
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(zygote_pid, 0)
+        clean_up(config, lease)
+
+
+if __name__ == "__main__":
+    main()

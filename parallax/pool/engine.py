@@ -1,0 +1,334 @@
+"""The engine process: user code in the main thread, everything else around it.
+
+The main thread takes tasks from the run-queue and executes them. While it does, the channel's
+background thread is the control thread: it accepts more tasks, gives queued ones back, and
+interrupts the running one. An interrupt names its task: the signal handler raises only while
+that very task runs user code, so a late one hits nobody.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+from parallax.ids import hex_id
+from parallax.messages import (
+    Assignment,
+    BlobDefined,
+    Done,
+    FromHub,
+    ItemsConsumed,
+    ItemYielded,
+    Printed,
+    Refused,
+    Stopped,
+    TaskBlocked,
+    TaskInterrupted,
+    TasksAssigned,
+    TasksFinished,
+    TasksRecalled,
+    TasksReturned,
+    TaskUnblocked,
+    TemplateDefined,
+    Value,
+)
+from parallax.net.connection import Connection
+from parallax.pool.client import FOREVER, Client
+from parallax.pool.config import PoolConfig
+from parallax.pool.context import engine as context
+from parallax.pool.executor import Executor
+from parallax.pool.library import Library
+from parallax.pool.process import name_process, redirect_output
+from parallax.pool.status import StatusPage, status_path
+from parallax.pool.task_output import TaskOutput
+from parallax.pool.waiter import Waiter
+
+FLUSH_S = 0.001
+
+
+def run_engine(config: PoolConfig, number: int) -> None:
+    """The whole life of one engine. Returns when the hub says so, or is gone."""
+    name_process(f"parallax-{number}")
+    redirect_output(Path(config.folder) / f"engine-{number}.log")
+    faulthandler.enable()
+    sys.argv = [sys.argv[0]]
+    for entry in reversed(config.path):
+        if entry not in sys.path:
+            sys.path.insert(0, entry)
+    connection = Connection(
+        cluster=config.cluster,
+        endpoint=config.endpoint,
+        token=config.token,
+        pid=0,
+        host="",
+        version="",
+    )
+    engine = Engine(Client(connection, "engine", number=number), config, number)
+    engine.run()
+
+
+class _Work:
+    """The condition that the main thread waits for: something to do."""
+
+    def __init__(self) -> None:
+        self.done = False
+        self._event = threading.Event()
+
+    def event(self) -> threading.Event:
+        """Never slept on: the main thread is the only one that waits for work."""
+        return self._event
+
+
+class Engine:
+    """Run-queue, interrupts and output of one engine."""
+
+    def __init__(self, client: Client, config: PoolConfig, number: int) -> None:
+        self._client = client
+        self._number = number
+        self._queue: dict[int, Assignment] = {}
+        self._work = _Work()
+        self._stopping = False
+        self._main = threading.get_ident()
+        self._current = 0
+        """The object that user code computes now; 0 outside of user code."""
+        self._running: Assignment | None = None
+        self._interrupted = ""
+        """Why the running task was interrupted."""
+        self._interrupted_items: set[int] = set()
+        """Of a running chunk: items that were cancelled one by one."""
+        self._blocked = False
+        self._consumed: dict[int, int] = {}
+        self._reader: Waiter | None = None
+        self._status = StatusPage(status_path(Path(config.folder), number))
+        self._library = Library(lambda ids: self._fetch(ids))
+        self._executor = Executor(
+            self._library,
+            self,
+            send_value=client.send_value,
+            read=lambda name: client.store.read(name),
+            on_item=self._yield_item,
+            has_gpus="GPU" in config.resources,
+        )
+        self._streams = [
+            TaskOutput(
+                lambda text, name=name: self._print(name, text),  # type: ignore[misc]
+                lambda: self._running is not None,
+                stream,
+            )
+            for name, stream in (("stdout", sys.stdout), ("stderr", sys.stderr))
+        ]
+        client.on_message = self._obey
+        client.on_blocked = self._block
+
+    def run(self) -> None:
+        """Take tasks and run them until told to stop."""
+        signal.signal(signal.SIGINT, self._on_interrupt)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        context.client = self._client
+        context.number = self._number
+        self._client.connect()
+        sys.stdout, sys.stderr = self._streams
+        channel = self._client.channel
+        queue = self._queue
+        work = self._work
+        flushed_at = 0.0
+        while True:
+            if not queue:
+                channel.wait(work, work.event, FOREVER)
+                flushed_at = time.perf_counter()
+            with self._client.lock:
+                if queue:
+                    assignment = queue.pop(next(iter(queue)))
+                    self._running = assignment
+                elif self._stopping or self._client.lost:
+                    break
+                else:
+                    work.done = False
+                    continue
+            self._execute(assignment)
+            spec = self._library.specs[assignment.template]
+            now = time.perf_counter()
+            # A task that must not run twice has its end told at once: a crash of the next task
+            # would otherwise take the news with it.
+            if now - flushed_at > FLUSH_S or spec.max_retries == 0:
+                channel.flush()
+                flushed_at = now
+        sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
+        with contextlib.suppress(Exception):
+            self._client.close()
+
+    def _execute(self, assignment: Assignment) -> None:
+        self._status.set(assignment.id)
+        outcome = self._executor.run(assignment)
+        self._status.set(0)
+        for stream in self._streams:
+            stream.flush()
+        client = self._client
+        with client.lock:
+            self._running = None
+            if self._interrupted or self._interrupted_items:
+                self._interrupted = ""
+                self._interrupted_items.clear()
+                context.cancelled = False
+            outbox = client.channel.outbox
+            if isinstance(outcome, Done):
+                if outbox and type(last := outbox[-1]) is TasksFinished:
+                    last.done.append(outcome)
+                else:
+                    outbox.append(TasksFinished([outcome]))
+            else:
+                outbox.append(outcome)
+            client.channel.rows += 1
+
+    # ---- what the hub says, in whichever thread reads the channel ---------------------------
+
+    def _obey(self, message: FromHub) -> None:
+        kind = type(message)
+        if kind is TasksAssigned:
+            self._accept(message.tasks)  # type: ignore[union-attr]
+        elif isinstance(message, BlobDefined):
+            self._library.blobs[message.key] = message.data
+        elif isinstance(message, TemplateDefined):
+            self._library.specs[message.template] = message
+        elif isinstance(message, TasksRecalled):
+            self._give_back(message.ids, recalled=True)
+        elif isinstance(message, TaskInterrupted):
+            self._interrupt(message)
+        elif isinstance(message, ItemsConsumed):
+            self._consumed[message.task] = message.count
+            if self._reader is not None:
+                self._reader.finish()
+        elif isinstance(message, Stopped | Refused):
+            self._stopping = True
+            self._work.done = True
+            # User code may never return; the node kills what does not go by itself.
+
+    def _accept(self, tasks: list[Assignment]) -> None:
+        with self._client.lock:
+            if self._blocked:
+                ids = [task.id for task in tasks]
+                self._client.channel.outbox.append(TasksReturned(ids))
+                return
+            for task in tasks:
+                self._queue[task.id] = task
+            self._work.done = True
+
+    def _give_back(self, ids: list[int], *, recalled: bool) -> None:
+        with self._client.lock:
+            returned = [task_id for task_id in ids if self._queue.pop(task_id, None) is not None]
+            self._client.channel.outbox.append(TasksReturned(returned, recalled))
+
+    # ---- interrupts -------------------------------------------------------------------------
+
+    def _interrupt(self, message: TaskInterrupted) -> None:
+        with self._client.lock:
+            waiting = self._queue.get(message.task)
+            if waiting is not None and waiting.attempt == message.attempt:
+                if message.object_id:
+                    waiting.skipped.append(message.object_id)
+                else:
+                    del self._queue[message.task]
+                    self._client.channel.outbox.append(TasksReturned([message.task]))
+                return
+            running = self._running
+            if running is None or running.id != message.task or running.attempt != message.attempt:
+                return
+            if message.object_id:
+                self._interrupted_items.add(message.object_id)
+            else:
+                self._interrupted = message.reason
+                context.cancelled = True
+        signal.pthread_kill(self._main, signal.SIGINT)
+
+    def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
+        """In the main thread: raise only into the user code of the task that is meant."""
+        object_id = self._current
+        if object_id and self.reason(object_id):
+            self._current = 0
+            raise KeyboardInterrupt(f"task {hex_id(object_id)} was interrupted")
+
+    def begin(self, object_id: int) -> None:
+        """See `Interrupts`."""
+        self._status.set(object_id)
+        self._current = object_id
+        # One that came before this line found no user code to stop.
+        self._on_interrupt(signal.SIGINT, None)
+
+    def end(self) -> None:
+        """See `Interrupts`."""
+        self._current = 0
+
+    def reason(self, object_id: int) -> str:
+        """See `Interrupts`."""
+        if self._interrupted:
+            return self._interrupted
+        return "cancelled" if object_id in self._interrupted_items else ""
+
+    # ---- nested work ------------------------------------------------------------------------
+
+    def _block(self) -> Callable[[], None] | None:
+        """User code is about to wait: give the queue back and the CPU up meanwhile."""
+        running = self._running
+        if running is None or threading.get_ident() != self._main:
+            return None
+        with self._client.lock:
+            outbox = self._client.channel.outbox
+            if self._queue:
+                ids = list(self._queue)
+                self._queue.clear()
+                outbox.append(TasksReturned(ids))
+            self._blocked = True
+            outbox.append(TaskBlocked(running.id))
+        return self._unblock
+
+    def _unblock(self) -> None:
+        running = self._running
+        with self._client.lock:
+            self._blocked = False
+            if running is not None:
+                self._client.channel.outbox.append(TaskUnblocked(running.id))
+        self._client.channel.posted()
+
+    def _fetch(self, ids: list[int]) -> list[object]:
+        """The values of captured objects."""
+        for object_id in ids:
+            self._client.adopt(object_id)
+        try:
+            return self._client.get(ids, None)
+        finally:
+            self._client.dropped.extend(ids)
+
+    def _yield_item(
+        self, assignment: Assignment, index: int, value: Value, contained: list[int], limit: int
+    ) -> None:
+        client = self._client
+        with client.lock:
+            object_id = client.new_ids()
+            client.channel.outbox.append(
+                ItemYielded(assignment.id, assignment.attempt, index, object_id, value, contained)
+            )
+        client.channel.flush()
+        while limit and index + 1 - self._consumed.get(assignment.id, 0) >= limit:
+            reader = self._reader = Waiter(1)
+            if index + 1 - self._consumed.get(assignment.id, 0) < limit:
+                break
+            unblock = self._block()
+            try:
+                client.channel.wait(reader, reader.event, FOREVER)
+            finally:
+                if unblock is not None:
+                    self._unblock()
+            if client.lost:
+                raise KeyboardInterrupt("the cluster is gone")
+
+    def _print(self, stream: str, text: str) -> None:
+        running = self._running
+        if running is not None:
+            self._client.channel.post(Printed(running.id, running.job, stream, text))

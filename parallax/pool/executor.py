@@ -1,0 +1,310 @@
+"""Run one assignment: arguments in, values or failures out. No socket here."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import random
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+from parallax.errors import UsageError
+from parallax.messages import Assignment, Chunk, Done, Failure, Stored, TaskStalled, Value
+from parallax.pool.calls import fill_call
+from parallax.pool.context import TaskContext, engine
+from parallax.pool.failures import from_error
+from parallax.pool.library import Library, LoadedTemplate
+from parallax.serial.values import Packed, pack, unpack
+
+CHUNK_GIVE_BACK_S = 0.01
+"""A chunk that has run for so long gives back the items that it has not begun."""
+
+
+class Interrupts(Protocol):
+    """The part of the engine that lets interrupts reach user code, and nothing else."""
+
+    def begin(self, object_id: int) -> None:
+        """From here to `end`, an interrupt of this object's task may raise KeyboardInterrupt."""
+
+    def end(self) -> None:
+        """User code is over."""
+
+    def reason(self, object_id: int) -> str:
+        """Why this was interrupted; empty when it was not."""
+
+
+class MissingArgumentsError(Exception):
+    """Dependencies whose segments are gone; the hub rebuilds them."""
+
+    def __init__(self, ids: list[int]) -> None:
+        super().__init__(ids)
+        self.ids = ids
+
+
+class Executor:
+    """Runs tasks in the calling thread, one at a time.
+
+    Args:
+        send_value: writes a packed value to where it travels.
+        read: reads a stored value by its segment's name; KeyError when it is gone.
+        new_id: a new object id, for the items of generators.
+        on_item: sends an item of a generator and waits while its reader is too far behind.
+    """
+
+    def __init__(
+        self,
+        library: Library,
+        interrupts: Interrupts,
+        *,
+        send_value: Callable[[Packed], Value],
+        read: Callable[[str], Any],
+        on_item: Callable[[Assignment, int, Value, list[int], int], None],
+        has_gpus: bool,
+    ) -> None:
+        self._library = library
+        self._interrupts = interrupts
+        self._send_value = send_value
+        self._read = read
+        self._on_item = on_item
+        self._has_gpus = has_gpus
+        self._gpus: list[int] | None = None
+        self._blas_threads = 1
+
+    def run(self, assignment: Assignment) -> Done | TaskStalled:
+        """Run a task to its end, whatever that is."""
+        started_at = time.time()
+        clock = time.perf_counter()
+        done = Done(assignment.id, assignment.attempt, [], {}, started_at)
+        try:
+            self._run(assignment, done, clock)
+        except MissingArgumentsError as missing:
+            return TaskStalled(assignment.id, assignment.attempt, missing.ids)
+        finally:
+            engine.task = None
+        done.duration_s = time.perf_counter() - clock
+        return done
+
+    def _run(self, assignment: Assignment, done: Done, clock: float) -> None:
+        spec = self._library.specs[assignment.template]
+        name = spec.name
+        try:
+            template = self._library.use(assignment.template)
+        except Exception as error:  # noqa: BLE001 - importing the user's modules raises anything
+            failure = from_error(error, task_name=name, task=assignment.id)
+            args = assignment.args
+            count = len(args.items) if type(args) is Chunk else spec.num_returns
+            done.values = [failure] * count
+            return
+        engine.task = TaskContext(
+            assignment.id, assignment.job, assignment.attempt, name, spec.demand, assignment.seed
+        )
+        engine.children = 0
+        if self._has_gpus or template.wants_blas_threads != self._blas_threads:
+            self._limit(template, assignment)
+        if type(assignment.args) is Chunk:
+            self._run_chunk(template, assignment, assignment.args.items, done, clock)
+        else:
+            self._run_one(template, assignment, done)
+
+    # ---- the kinds of tasks -----------------------------------------------------------------
+
+    def _run_one(self, template: LoadedTemplate, assignment: Assignment, done: Done) -> None:
+        spec = template.spec
+        object_id = assignment.id
+        seed = assignment.seed
+        try:
+            args, kwargs = self._arguments(assignment)
+            if seed >= 0:
+                seed_generators(seed)
+            try:
+                self._interrupts.begin(object_id)
+                result = template.function(*args, **kwargs)
+                if spec.streaming:
+                    self._run_generator(template, assignment, result)
+                    result = None
+                elif inspect.iscoroutine(result):
+                    result = asyncio.run(result)
+            finally:
+                self._interrupts.end()
+            # From here on nothing of the user's runs but what pickling calls.
+            self._return(result, spec.num_returns, object_id, spec.name, done)
+        except MissingArgumentsError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever user code raises is its result
+            self._fail(template, assignment, error, done)
+
+    def _return(self, result: Any, count: int, object_id: int, name: str, done: Done) -> None:
+        if count == 1:
+            done.values.append(self._pack(result, object_id, done))
+            return
+        if count == 0:
+            return
+        try:
+            results = list(result)
+        except TypeError:
+            results = None
+        if results is None or len(results) != count:
+            got = type(result).__name__ if results is None else f"{len(results)} values"
+            raise UsageError(
+                f"{name} has num_returns={count} and must return a sequence of {count} values; "
+                f"it returned {got}."
+            )
+        for position, value in enumerate(results):
+            done.values.append(self._pack(value, object_id + position, done))
+
+    def _run_chunk(
+        self,
+        template: LoadedTemplate,
+        assignment: Assignment,
+        items: list[bytes],
+        done: Done,
+        clock: float,
+    ) -> None:
+        function = template.function
+        interrupts = self._interrupts
+        skipped = assignment.skipped
+        for position, item in enumerate(items):
+            if position and time.perf_counter() - clock > CHUNK_GIVE_BACK_S:
+                return
+            object_id = assignment.id + position
+            if object_id in skipped or interrupts.reason(object_id):
+                done.values.append(Failure("cancelled", f"{template.spec.name} was cancelled"))
+                continue
+            try:
+                args, kwargs = fill_call(unpack(item), ())
+                if assignment.seed >= 0:
+                    seed_generators(assignment.seed + position)
+                try:
+                    interrupts.begin(object_id)
+                    result = function(*args, **kwargs)
+                finally:
+                    interrupts.end()
+                done.values.append(self._pack(result, object_id, done))
+            except BaseException as error:  # noqa: BLE001 - as above
+                done.values.append(self._failure(template, object_id, error))
+
+    def _run_generator(self, template: LoadedTemplate, assignment: Assignment, result: Any) -> None:
+        name = template.spec.name
+        if inspect.isasyncgen(result):
+            items = _drain(result)
+        elif isinstance(result, Iterator):
+            items = result
+        else:
+            try:
+                items = iter(result)
+            except TypeError:
+                raise UsageError(
+                    f'{name} has num_returns="streaming" and must be a generator function or '
+                    f"return an iterable; it returned {type(result).__name__}."
+                ) from None
+        for index, item in enumerate(items):
+            packed = pack(item)
+            value = self._send_value(packed)
+            limit = template.spec.backpressure
+            self._on_item(assignment, index, value, packed.refs, limit)
+
+    # ---- in and out -------------------------------------------------------------------------
+
+    def _arguments(self, assignment: Assignment) -> tuple[Any, dict[str, Any]]:
+        values: list[Any] = []
+        missing: list[int] = []
+        for object_id, value in zip(assignment.deps, assignment.values, strict=True):
+            if type(value) is bytes:
+                values.append(unpack(value))
+            elif type(value) is Stored:
+                try:
+                    values.append(self._read(value.name))
+                except KeyError:
+                    missing.append(object_id)
+        if missing:
+            raise MissingArgumentsError(missing)
+        args = assignment.args
+        if type(args) is Stored:
+            try:
+                call = self._read(args.name)
+            except KeyError:
+                raise MissingArgumentsError([0]) from None
+        else:
+            assert type(args) is bytes
+            call = unpack(args)
+        return fill_call(call, values)
+
+    def _pack(self, result: Any, object_id: int, done: Done) -> Value:
+        packed = pack(result)
+        if packed.refs:
+            done.contained[object_id] = packed.refs
+        return self._send_value(packed)
+
+    def _fail(
+        self, template: LoadedTemplate, assignment: Assignment, error: BaseException, done: Done
+    ) -> None:
+        failure = self._failure(template, assignment.id, error)
+        done.values = [failure] * max(1, template.spec.num_returns)
+        done.contained = {}
+        types = template.retry_types
+        done.retriable = failure.kind == "task" and (
+            types is True or (bool(types) and isinstance(error, types))
+        )
+
+    def _failure(self, template: LoadedTemplate, object_id: int, error: BaseException) -> Failure:
+        name = template.spec.name
+        reason = self._interrupts.reason(object_id)
+        if reason and isinstance(error, KeyboardInterrupt):
+            return Failure("cancelled", f"{name} was cancelled", b"", object_id)
+        return from_error(error, task_name=name, task=object_id)
+
+    # ---- limits -----------------------------------------------------------------------------
+
+    def _limit(self, template: LoadedTemplate, assignment: Assignment) -> None:
+        """Give the task the GPUs and BLAS threads that it asked for."""
+        if self._has_gpus and assignment.gpus != self._gpus:
+            self._gpus = assignment.gpus
+            os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, assignment.gpus))
+        threads = template.wants_blas_threads
+        if threads != self._blas_threads:
+            self._blas_threads = threads
+            set_blas_threads(threads)
+
+
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+
+
+def set_blas_threads(count: int) -> None:
+    """Limit the thread pools of numeric libraries, loaded ones and those to come."""
+    for name in THREAD_VARIABLES:
+        os.environ[name] = str(count)
+    try:
+        import threadpoolctl  # type: ignore[import-untyped]
+    except ImportError:
+        return
+    threadpoolctl.threadpool_limits(count)
+
+
+def seed_generators(seed: int) -> None:
+    """Seed `random` and NumPy's legacy generator for one task."""
+    random.seed(seed)
+    if "numpy" not in sys.modules:
+        try:
+            import numpy  # noqa: F401 - imported now so that a later import finds it seeded
+        except ImportError:
+            return
+    sys.modules["numpy"].random.seed(seed % (1 << 32))
+
+
+def _drain(items: Any) -> Iterator[Any]:
+    """The items of an async generator, one at a time, on a loop of their own."""
+    with asyncio.Runner() as runner:
+        while True:
+            try:
+                yield runner.run(anext(items))
+            except StopAsyncIteration:
+                return

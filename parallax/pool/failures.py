@@ -1,0 +1,52 @@
+"""From `Failure`, as it travels, to the exception that `get` raises."""
+
+from __future__ import annotations
+
+from parallax.errors import (
+    EngineDiedError,
+    InternalError,
+    NodeDiedError,
+    ObjectLostError,
+    ObjectStoreFullError,
+    OutOfMemoryError,
+    ParallaxError,
+    TaskCancelledError,
+    TaskTimeoutError,
+    UsageError,
+)
+from parallax.messages import Failure
+from parallax.serial.failures import dump_error, load_error
+
+_CLASSES: dict[str, type[ParallaxError]] = {
+    "cancelled": TaskCancelledError,
+    "engine_died": EngineDiedError,
+    "infeasible": UsageError,
+    "node_died": NodeDiedError,
+    "object_lost": ObjectLostError,
+    "out_of_memory": OutOfMemoryError,
+    "store_full": ObjectStoreFullError,
+    "timeout": TaskTimeoutError,
+}
+
+
+def to_error(failure: Failure) -> BaseException:
+    """The exception that this failure means."""
+    if failure.kind == "task":
+        return load_error(failure.data)
+    kind = _CLASSES.get(failure.kind, InternalError)
+    return kind(failure.message)
+
+
+def from_error(error: BaseException, *, task_name: str, task: int) -> Failure:
+    """What a task raised, ready to travel. Errors of the pool itself stay what they are."""
+    if type(error) is ObjectStoreFullError:
+        return Failure("store_full", f"{task_name}: {error}", b"", task)
+    message = f"{type(error).__name__}: {_text(error)}"
+    return Failure("task", message, dump_error(error, task_name=task_name), task)
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)[:500]
+    except Exception:  # noqa: BLE001 - a user's __str__ may raise anything
+        return "(its text cannot be shown)"

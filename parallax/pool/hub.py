@@ -1,0 +1,244 @@
+"""The hub process: a socket around the pure machine.
+
+It reads frames, lets the machine digest them in batches, and sends what it says. It decides
+nothing itself but who is let in.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import platform
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import zmq
+
+from parallax.core.machine import Event, Machine, PeerJoined, PeerLost, Received, Ticked
+from parallax.core.outbox import Action, Drop, Send, Stop
+from parallax.errors import ProtocolError
+from parallax.messages import PROTOCOL, FromHub, Hello, Left, Refused, Stopped, ToHub, Welcome
+from parallax.net import codec
+from parallax.net.connection import Connection, write_connection
+from parallax.net.wakeup import Wakeup
+from parallax.pool.config import PoolConfig
+from parallax.pool.watch import ProcessWatch
+from parallax.version import VERSION
+
+log = logging.getLogger("parallax.hub")
+
+BATCH_FRAMES = 100
+"""Frames digested together at most: enough to batch, few enough to answer soon."""
+MAX_WAIT_S = 1.0
+
+
+class Hub:
+    """The socket, the machine, and the books that map one's peers to the other's."""
+
+    def __init__(self, config: PoolConfig) -> None:
+        self.config = config
+        self.machine = Machine()
+        self.stopped = ""
+        self._context = zmq.Context()
+        self._socket: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
+        self._socket.sndhwm = self._socket.rcvhwm = 0
+        self._socket.linger = 500
+        self._socket.maxmsgsize = codec.MAX_FRAME_BYTES
+        self._socket.bind(config.endpoint)
+        self._numbers: dict[bytes, int] = {}
+        self._identities: dict[int, bytes] = {}
+        self._next = 1
+        self._watch = ProcessWatch()
+        self._wakeup = Wakeup()
+        self._poller = zmq.Poller()
+        self._poller.register(self._socket, zmq.POLLIN)
+        self._poller.register(self._wakeup.fileno(), zmq.POLLIN)
+        self._complained: set[bytes] = set()
+
+    def announce(self) -> None:
+        """Write the connection files: from now on the pool can be found."""
+        connection = Connection(
+            cluster=self.config.cluster,
+            endpoint=self.config.endpoint,
+            token=self.config.token,
+            pid=os.getpid(),
+            host=platform.node(),
+            version=VERSION,
+            name=self.config.name,
+            started_at=time.time(),
+            directory=self.config.folder,
+        )
+        write_connection(Path(self.config.folder) / "connection.json", connection)
+        if self.config.connection:
+            write_connection(Path(self.config.connection), connection)
+
+    def stop(self, reason: str) -> None:
+        """Have `run` return. May be called from a signal handler."""
+        self.stopped = self.stopped or reason
+        self._wakeup.set()
+
+    def run(self) -> None:
+        """Serve until stopped."""
+        if self.config.owner_pid:
+            self._watch_owner(self.config.owner_pid)
+        while not self.stopped:
+            events = self._collect(self._timeout_s())
+            if self.stopped:
+                break
+            for action in self.machine.handle(events, time.monotonic()):
+                self._do(action)
+        for number in list(self._identities):
+            self._send(number, [Stopped(self.stopped)])
+        log.info("the hub stops: %s", self.stopped)
+
+    def close(self) -> None:
+        """Close the socket, having sent what is left."""
+        self._socket.close()
+        self._context.term()
+        self._watch.close()
+        self._wakeup.close()
+
+    # ---- in ---------------------------------------------------------------------------------
+
+    def _timeout_s(self) -> float:
+        deadline = self.machine.next_deadline()
+        wait_s = MAX_WAIT_S if deadline is None else deadline - time.monotonic()
+        return min(max(wait_s, 0.0), self._watch.interval_s, MAX_WAIT_S)
+
+    def _collect(self, timeout_s: float) -> list[Event]:
+        events: list[Event] = []
+        ready = dict(self._poller.poll(math.ceil(timeout_s * 1000)))
+        if self._socket in ready:
+            self._read(events)
+        for fd in ready:
+            if fd in self._watch:
+                self._poller.unregister(fd)
+        for number in self._watch.ended(ready):
+            if number == _OWNER:
+                self.stop("its owner is gone")
+            else:
+                self._forget(number)
+                events.append(PeerLost(number))
+        return events or [Ticked()]
+
+    def _read(self, events: list[Event]) -> None:
+        socket = self._socket
+        for _ in range(BATCH_FRAMES):
+            try:
+                frames = socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            identity = frames[0]
+            try:
+                if len(frames) != 2:
+                    raise ProtocolError(f"{len(frames) - 1} frames instead of one")
+                messages = codec.decode_to_hub(frames[1])
+                number = self._numbers.get(identity)
+                if number is None:
+                    number = self._welcome(identity, messages, events)
+                for message in messages:
+                    if type(message) is Left:
+                        self._forget(number)
+                        events.append(PeerLost(number))
+                    elif type(message) is not Hello:
+                        events.append(Received(number, message))
+            except ProtocolError as error:
+                self._refuse(identity, "protocol", str(error), events)
+
+    def _welcome(self, identity: bytes, messages: Sequence[ToHub], events: list[Event]) -> int:
+        hello = messages[0] if messages else None
+        if not isinstance(hello, Hello):
+            raise ProtocolError("the first message of a peer is its hello")
+        if hello.token != self.config.token:
+            raise ProtocolError("the key is not that of this cluster")
+        if (mismatch := _mismatch(hello)) is not None:
+            raise ProtocolError(mismatch)
+        number = self._next
+        self._next += 1
+        self._numbers[identity] = number
+        self._identities[number] = identity
+        if hello.role != "engine" and hello.host == platform.node():
+            fd = self._watch.add(number, hello.pid)
+            if fd >= 0:
+                self._poller.register(fd, zmq.POLLIN)
+        events.append(PeerJoined(number, hello))
+        config = self.config
+        self._send(
+            number,
+            [
+                Welcome(
+                    number,
+                    config.cluster,
+                    0,
+                    config.store,
+                    config.spill,
+                    config.store_limit_bytes,
+                    config.resources,
+                )
+            ],
+        )
+        return number
+
+    def _watch_owner(self, pid: int) -> None:
+        fd = self._watch.add(_OWNER, pid)
+        if fd >= 0:
+            self._poller.register(fd, zmq.POLLIN)
+
+    def _refuse(self, identity: bytes, kind: str, reason: str, events: list[Event]) -> None:
+        """Drop a peer that broke the rules; the log says so once for each peer."""
+        if identity not in self._complained:
+            if len(self._complained) > 1000:
+                self._complained.clear()
+            self._complained.add(identity)
+            log.warning("peer %s is dropped: %s", identity.hex(), reason)
+            self._socket.send_multipart([identity, codec.encode([Refused(kind, reason)])])
+        number = self._numbers.get(identity)
+        if number is not None:
+            self._forget(number)
+            events.append(PeerLost(number))
+
+    # ---- out --------------------------------------------------------------------------------
+
+    def _do(self, action: Action) -> None:
+        if type(action) is Send:
+            self._send(action.peer, action.messages)
+        elif type(action) is Drop:
+            self._send(action.peer, [Stopped(action.reason)])
+            self._forget(action.peer)
+        elif type(action) is Stop:
+            self.stop(action.reason)
+
+    def _send(self, number: int, messages: list[FromHub]) -> None:
+        identity = self._identities.get(number)
+        if identity is not None:
+            self._socket.send(identity, zmq.SNDMORE)
+            self._socket.send(codec.encode(messages))
+
+    def _forget(self, number: int) -> None:
+        identity = self._identities.pop(number, None)
+        if identity is not None:
+            self._numbers.pop(identity, None)
+        fd = self._watch.discard(number)
+        if fd >= 0 and fd in self._poller:
+            self._poller.unregister(fd)
+
+
+_OWNER = 0
+
+
+def _mismatch(hello: Hello) -> str | None:
+    """Why this peer cannot work with this hub, None when it can."""
+    python = ".".join(platform.python_version_tuple()[:2])
+    if hello.protocol != PROTOCOL:
+        return (
+            f"the peer speaks protocol {hello.protocol} (parallax {hello.version}), this cluster "
+            f"{PROTOCOL} (parallax {VERSION}). Install the same version on both sides."
+        )
+    if hello.python.split(".")[:2] != python.split("."):
+        return (
+            f"the peer runs Python {hello.python}, this cluster {python}: functions cannot be "
+            "shipped between them. Use the same Python on both sides."
+        )
+    return None

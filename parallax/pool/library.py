@@ -1,0 +1,64 @@
+"""The code that an engine has: blobs by content, templates, and functions loaded from them."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+from parallax.messages import TemplateDefined
+from parallax.serial import functions, modules
+
+
+class LoadedTemplate:
+    """A template whose function is ready to be called."""
+
+    __slots__ = ("function", "modules", "retry_types", "spec", "wants_blas_threads")
+
+    def __init__(self, spec: TemplateDefined, function: Any, retry_types: Any) -> None:
+        self.spec = spec
+        self.function = function
+        self.modules = spec.modules
+        self.retry_types = retry_types
+        self.wants_blas_threads = max(1, int(spec.demand.get("CPU", 1)))
+
+
+class Library:
+    """Templates by id.
+
+    Args:
+        fetch: gets the values of captured objects by their ids.
+    """
+
+    def __init__(self, fetch: Callable[[list[int]], list[Any]]) -> None:
+        self.blobs: dict[bytes, bytes] = {}
+        self.specs: dict[int, TemplateDefined] = {}
+        self._fetch = fetch
+        self._loaded: dict[int, LoadedTemplate] = {}
+        self._installed = b""
+
+    def use(self, template: int) -> LoadedTemplate:
+        """The template, loaded, with the local modules of its version importable.
+
+        Raises:
+            Exception: whatever importing the function's modules raises.
+        """
+        loaded = self._loaded.get(template)
+        if loaded is not None:
+            if loaded.modules != self._installed:
+                self._install(loaded.modules)
+            return loaded
+        spec = self.specs[template]
+        self._install(spec.modules)
+        captured = self._fetch(spec.captured) if spec.captured else []
+        function = functions.load(self.blobs[spec.function], captured)
+        retry_types: Any = spec.retry_exceptions
+        if spec.retry_types:
+            retry_types = pickle.loads(spec.retry_types)
+        loaded = self._loaded[template] = LoadedTemplate(spec, function, retry_types)
+        return loaded
+
+    def _install(self, key: bytes) -> None:
+        if key and key != self._installed:
+            modules.install(pickle.loads(self.blobs[key]))
+            self._installed = key

@@ -1,0 +1,74 @@
+"""Small things that every process of a pool does as it starts."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import logging
+import os
+import resource
+import signal
+import sys
+from pathlib import Path
+
+PR_SET_NAME = 15
+PR_SET_PDEATHSIG = 1
+
+
+def reset_signals() -> None:
+    """Default dispositions, nothing blocked.
+
+    A parent under `nohup` ignores SIGHUP and SIGINT, and children inherit that; a notebook's
+    interrupt would then never reach a task.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE):
+        with contextlib.suppress(OSError, ValueError):
+            signal.signal(
+                number,
+                signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL,
+            )
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+
+def die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when its parent ends (Linux; elsewhere pipes tell)."""
+    if sys.platform == "linux":
+        _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it ended before the call
+            os._exit(1)
+
+
+def name_process(name: str) -> None:
+    """The name that `ps` and `top` show (Linux)."""
+    if sys.platform == "linux":
+        _prctl(PR_SET_NAME, name.encode()[:15])
+
+
+def _prctl(option: int, argument: int | bytes) -> None:
+    ctypes.CDLL(None, use_errno=True).prctl(option, argument, 0, 0, 0)
+
+
+def raise_file_limit() -> None:
+    """As many open files as the system allows: each mapped segment holds one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    del soft
+
+
+def redirect_output(path: Path) -> None:
+    """Send what C code and crashes print to a log file."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(fd, 1)
+    os.dup2(fd, 2)
+    os.close(fd)
+
+
+def start_logging() -> None:
+    """Log to standard error, which is the process's log file."""
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(asctime)s %(process)d %(name)s %(levelname)s %(message)s",
+        stream=sys.stderr,
+        force=True,
+    )

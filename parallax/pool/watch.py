@@ -1,0 +1,74 @@
+"""Know when a process has ended, from the kernel and not from its silence.
+
+On Linux a pidfd turns readable as the process ends. Elsewhere the pid is looked up now and then.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Container, Iterator
+
+import psutil
+
+POLL_S = 0.5
+
+
+class ProcessWatch:
+    """Watches processes by key. `add` returns a descriptor to poll, or -1."""
+
+    def __init__(self) -> None:
+        self._fds: dict[int, int] = {}
+        self._keys: dict[int, int] = {}
+        self._processes: dict[int, psutil.Process] = {}
+        self._gone: list[int] = []
+
+    @property
+    def interval_s(self) -> float:
+        """How long to sleep at most so that `ended` is asked often enough."""
+        if self._gone:
+            return 0.0
+        return POLL_S if self._processes else float("inf")
+
+    def __contains__(self, fd: object) -> bool:
+        return fd in self._keys
+
+    def add(self, key: int, pid: int) -> int:
+        """Watch a process of this host."""
+        try:
+            if hasattr(os, "pidfd_open"):
+                fd = os.pidfd_open(pid)
+                self._fds[key] = fd
+                self._keys[fd] = key
+                return fd
+            self._processes[key] = psutil.Process(pid)
+        except (ProcessLookupError, psutil.NoSuchProcess):
+            self._gone.append(key)
+        return -1
+
+    def discard(self, key: int) -> int:
+        """Watch it no more; returns its descriptor, closed, or -1."""
+        self._processes.pop(key, None)
+        fd = self._fds.pop(key, -1)
+        if fd >= 0:
+            del self._keys[fd]
+            os.close(fd)
+        return fd
+
+    def ended(self, ready: Container[object]) -> Iterator[int]:
+        """The keys of processes that have ended.
+
+        Args:
+            ready: the descriptors that polled readable.
+        """
+        yield from [key for fd, key in list(self._keys.items()) if fd in ready]
+        gone, self._gone = self._gone, []
+        yield from gone
+        for key, process in list(self._processes.items()):
+            if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
+                del self._processes[key]
+                yield key
+
+    def close(self) -> None:
+        """Close all descriptors."""
+        for key in list(self._fds):
+            self.discard(key)

@@ -1,0 +1,198 @@
+"""References to values that exist, or will: what tasks return and `put` gives back."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+from collections import deque
+from collections.abc import AsyncIterator, Generator, Iterator
+from typing import Any, Generic, Protocol, TypeVar
+
+from parallax.errors import UsageError
+from parallax.ids import hex_id
+from parallax.serial.refs import note
+
+T = TypeVar("T")
+
+
+class RefOwner(Protocol):
+    """The session side of a ref: it counts references and fetches values."""
+
+    cluster: str
+    dropped: deque[int]
+    """Ids of refs that were garbage collected. A finalizer may only append here."""
+
+    def adopt(self, object_id: int) -> None:
+        """A ref to this object came to be in this process."""
+
+    def future(self, object_id: int) -> concurrent.futures.Future[Any]:
+        """A future of the object's value."""
+
+    def describe(self, object_id: int) -> str:
+        """The state of the object in a word, without asking anybody."""
+
+    def next_item(self, task_id: int, index: int, timeout_s: float | None) -> int:
+        """The id of item `index` of a stream; 0 at its end. Blocks."""
+
+    def when_item(self, task_id: int, index: int) -> concurrent.futures.Future[int]:
+        """The same as a future."""
+
+    def consumed(self, task_id: int, count: int) -> None:
+        """The reader has taken `count` items."""
+
+    def close_stream(self, task_id: int) -> None:
+        """The reader is gone."""
+
+
+_owners: dict[str, RefOwner] = {}
+
+
+def register_owner(owner: RefOwner) -> None:
+    """Refs of the owner's cluster that arrive in this process belong to it from now on."""
+    _owners[owner.cluster] = owner
+
+
+def forget_owner(owner: RefOwner) -> None:
+    """The session is over."""
+    if _owners.get(owner.cluster) is owner:
+        del _owners[owner.cluster]
+
+
+class ObjectRef(Generic[T]):
+    """A reference to one immutable value, which may not exist yet.
+
+    Pass it to tasks, put it into containers, `parallax.get` it, or ``await`` it. Picklable and
+    hashable; the value is freed when the last reference anywhere is gone.
+    """
+
+    __slots__ = ("__weakref__", "_owner", "id")
+
+    def __init__(self, object_id: int, owner: RefOwner) -> None:
+        self.id = object_id
+        self._owner: RefOwner | None = owner
+
+    def hex(self) -> str:
+        """The id as 16 hexadecimal digits."""
+        return hex_id(self.id)
+
+    @property
+    def owner(self) -> RefOwner:
+        """The session that this ref belongs to.
+
+        Raises:
+            UsageError: this process has no session of the ref's cluster.
+        """
+        if self._owner is None:
+            raise UsageError(
+                f"ObjectRef({self.hex()}) belongs to a cluster that this process is not connected "
+                "to. Refs are only good in the cluster that made them."
+            )
+        return self._owner
+
+    def future(self) -> concurrent.futures.Future[T]:
+        """A `concurrent.futures.Future` of the value. Does not block."""
+        return self.owner.future(self.id)
+
+    def __await__(self) -> Generator[Any, None, T]:
+        return asyncio.wrap_future(self.future()).__await__()
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ObjectRef) and other.id == self.id and other._owner is self._owner
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        note(self.id)
+        return _rebuild, (self.owner.cluster, self.id)
+
+    def __iter__(self) -> Iterator[Any]:
+        raise TypeError(
+            f"an ObjectRef is not iterable; get its value first: parallax.get({self!r})"
+        )
+
+    def __repr__(self) -> str:
+        state = self._owner.describe(self.id) if self._owner is not None else "foreign"
+        return f"ObjectRef({self.hex()}, {state})"
+
+    def __del__(self) -> None:
+        # May run inside the garbage collector, in any thread: append and nothing else.
+        owner = self._owner
+        if owner is not None:
+            owner.dropped.append(self.id)
+
+
+def _rebuild(cluster: str, object_id: int) -> ObjectRef[Any]:
+    owner = _owners.get(cluster)
+    if owner is None:
+        ref: ObjectRef[Any] = ObjectRef.__new__(ObjectRef)
+        ref.id = object_id
+        ref._owner = None
+        return ref
+    owner.adopt(object_id)
+    return ObjectRef(object_id, owner)
+
+
+class ObjectRefGenerator(Generic[T]):
+    """The results of a generator task, each a ref as soon as it was yielded.
+
+    Iterate over it with ``for`` or ``async for``. An exception in the task comes as the last
+    ref, whose `get` raises. `completed` is a ref that is ready when the task has ended.
+    """
+
+    def __init__(self, task: ObjectRef[None], owner: RefOwner) -> None:
+        self.completed = task
+        self._owner = owner
+        self._index = 0
+        self._failed = False
+
+    @property
+    def task_id(self) -> int:
+        """The id of the task behind it."""
+        return self.completed.id
+
+    def __iter__(self) -> Iterator[ObjectRef[T]]:
+        return self
+
+    def __next__(self) -> ObjectRef[T]:
+        return self.next(None)
+
+    def next(self, timeout: float | None = None) -> ObjectRef[T]:
+        """The next ref, waiting for it at most `timeout` seconds.
+
+        Raises:
+            StopIteration: the task has ended.
+            GetTimeoutError: nothing was yielded in time; call again.
+        """
+        ref = self._take(self._owner.next_item(self.task_id, self._index, timeout))
+        if ref is None:
+            raise StopIteration
+        return ref
+
+    def __aiter__(self) -> AsyncIterator[ObjectRef[T]]:
+        return self
+
+    async def __anext__(self) -> ObjectRef[T]:
+        item = await asyncio.wrap_future(self._owner.when_item(self.task_id, self._index))
+        ref = self._take(item)
+        if ref is None:
+            raise StopAsyncIteration
+        return ref
+
+    def _take(self, item: int) -> ObjectRef[T] | None:
+        if item == 0:
+            if self._owner.describe(self.task_id) == "failed" and not self._failed:
+                self._failed = True
+                return self.completed  # type: ignore[return-value]
+            return None
+        self._index += 1
+        self._owner.consumed(self.task_id, self._index)
+        return ObjectRef(item, self._owner)
+
+    def __del__(self) -> None:
+        owner = getattr(self, "_owner", None)
+        if owner is not None:
+            owner.dropped.append(-self.task_id)
+
+    def __repr__(self) -> str:
+        return f"ObjectRefGenerator({self.completed.hex()}, {self._index} taken)"

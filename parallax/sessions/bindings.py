@@ -1,0 +1,158 @@
+"""From a function with options to a template that the hub knows."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from parallax.messages import BlobDefined, TemplateDefined
+from parallax.options import NodeAffinity
+from parallax.pool.client import Client
+from parallax.refs import ObjectRef
+from parallax.serial.functions import ShippedFunction, ship
+from parallax.serial.values import dumps
+from parallax.sessions.protocol import Call
+
+MODULES_CHECK_S = 0.001
+"""The files of local modules are looked at this often while tasks are submitted in a row."""
+
+
+class Binding:
+    """A call bound to one session: the template of the version that was shipped."""
+
+    __slots__ = ("_checked_at", "_guard", "_modules", "captured", "num_returns", "template")
+
+    def __init__(
+        self,
+        shipped: ShippedFunction,
+        template: int,
+        num_returns: int,
+        captured: list[ObjectRef[Any]],
+    ) -> None:
+        self.template = template
+        self.num_returns = num_returns
+        self.captured = captured
+        """Refs that keep the captured values and nested refs alive."""
+        self._guard = shipped.guard
+        self._modules = shipped.modules
+        self._checked_at = time.perf_counter()
+
+    def stale(self) -> bool:
+        """Whether the function must be shipped anew."""
+        if self._guard.stale():
+            return True
+        if self._modules is not None:
+            now = time.perf_counter()
+            if now - self._checked_at > MODULES_CHECK_S:
+                self._checked_at = now
+                return self._modules.changed()
+        return False
+
+
+class Binder:
+    """Binds calls for one client. Code is sent once per version, templates once per call."""
+
+    def __init__(self, client: Client, note: Callable[[str], None]) -> None:
+        self._client = client
+        self._note = note
+        self._lock = threading.RLock()
+        self._sent: set[bytes] = set()
+        self._captured: dict[bytes, list[ObjectRef[Any]]] = {}
+
+    def bind(self, call: Call) -> Binding:
+        """Ship the call's function in its present version.
+
+        Raises:
+            SerializationError: it captures something that cannot be pickled.
+        """
+        client = self._client
+        with self._lock:
+            shipped = self._ship(call)
+            captured = self._put_captured(shipped, call.name)
+            self._send(shipped.key, shipped.blob)
+            modules = b""
+            if shipped.modules is not None:
+                modules = shipped.modules.key
+                self._send(modules, pickle.dumps(shipped.modules))
+            with client.lock:
+                template = client.new_ids()
+            client.channel.post(
+                _template(call, template, shipped.key, modules, [ref.id for ref in captured])
+            )
+            keep = captured + [self._hold(object_id) for object_id in shipped.refs]
+            return Binding(shipped, template, call.num_returns, keep)
+
+    def _ship(self, call: Call) -> ShippedFunction:
+        """Ship the function, or reuse what another call with other options has shipped."""
+        shipped: ShippedFunction | None = call.shared.get(self)
+        if shipped is None or shipped.guard.stale() or _changed(shipped):
+            shipped = call.shared[self] = ship(call.function)
+        return shipped
+
+    def _send(self, key: bytes, blob: bytes) -> None:
+        if key not in self._sent:
+            self._sent.add(key)
+            self._client.channel.post(BlobDefined(key, blob))
+
+    def _put_captured(self, shipped: ShippedFunction, name: str) -> list[ObjectRef[Any]]:
+        if not shipped.captured:
+            return []
+        refs = self._captured.get(shipped.key)
+        if refs is None:
+            client = self._client
+            refs = [ObjectRef(client.put(value), client) for value in shipped.captured]
+            self._captured[shipped.key] = refs
+            names = ", ".join(repr(n) for n in shipped.captured_names) or "large values"
+            size = sum(_size_of(value) for value in shipped.captured)
+            self._note(
+                f"{name} captures {names} ({size / 2**20:.1f} MiB): put in the object store once. "
+                "Pass a ref from parallax.put(...) to share it between functions."
+            )
+        return refs
+
+    def _hold(self, object_id: int) -> ObjectRef[Any]:
+        self._client.adopt(object_id)
+        return ObjectRef(object_id, self._client)
+
+
+def _changed(shipped: ShippedFunction) -> bool:
+    return shipped.modules is not None and shipped.modules.changed()
+
+
+def _template(
+    call: Call, template: int, function: bytes, modules: bytes, captured: list[int]
+) -> TemplateDefined:
+    options = call.task_options
+    strategy = options.scheduling_strategy
+    affinity = strategy if isinstance(strategy, NodeAffinity) else None
+    types = options.retry_exceptions
+    return TemplateDefined(
+        template,
+        call.name,
+        function,
+        modules,
+        captured,
+        options.demand,
+        call.num_returns,
+        call.streaming,
+        options.backpressure or 0,
+        options.max_retries,
+        bool(types),
+        dumps(types) if isinstance(types, tuple) else b"",
+        options.timeout_s or 0.0,
+        options.max_calls or 0,
+        strategy == "SPREAD",
+        affinity.node if affinity else -1,
+        affinity.soft if affinity else False,
+    )
+
+
+def _size_of(value: Any) -> int:
+    size = getattr(value, "nbytes", None)
+    if isinstance(size, int):
+        return size
+    return len(value) if isinstance(value, str | bytes | bytearray) else sys.getsizeof(value)

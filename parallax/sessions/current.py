@@ -1,0 +1,78 @@
+"""The session of this process: made by `init`, or by the first verb that needs one."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from parallax.errors import UsageError
+from parallax.pool.context import engine
+from parallax.sessions.pool import PoolSession
+from parallax.sessions.protocol import Session
+from parallax.sessions.start import StartOptions, start
+
+_lock = threading.RLock()
+_session: Session | None = None
+_options: StartOptions | None = None
+
+
+def current() -> Session:
+    """The session, started when there is none yet."""
+    session = _session
+    if session is None:
+        with _lock:
+            session = _session or _start(StartOptions())
+    return session
+
+
+def existing() -> Session | None:
+    """The session, None when there is none that works."""
+    if _session is None and engine.client is not None:
+        return current()
+    return _session if _session is not None and not _session.closed else None
+
+
+def begin(options: StartOptions, *, ignore_reinit_error: bool) -> Session:
+    """Start the session that `init` asks for, or return the one that is there.
+
+    Raises:
+        UsageError: there is one already, started with other arguments.
+    """
+    with _lock:
+        session = existing()
+        if session is None:
+            return _start(options)
+        if ignore_reinit_error or options == _options or options == StartOptions():
+            return session
+        raise UsageError(
+            f"parallax is connected already ({session!r}), with other arguments. Call "
+            "parallax.shutdown() first, or pass ignore_reinit_error=True to keep that session."
+        )
+
+
+def end() -> None:
+    """Close the session. A later verb starts a new one."""
+    global _session, _options
+    with _lock:
+        session, _session, _options = _session, None, None
+    if session is not None:
+        session.close()
+
+
+def _start(options: StartOptions) -> Session:
+    global _session, _options
+    # In a task the session is that of its engine, whatever it asks for.
+    _session = start(options) if engine.client is None else PoolSession(engine.client)
+    _options = options
+    return _session
+
+
+def _forget_after_fork() -> None:
+    """A forked child shares the parent's sockets and has none of its threads: it starts clean."""
+    global _session, _options, _lock
+    _session = _options = None
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)

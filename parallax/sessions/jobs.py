@@ -1,0 +1,73 @@
+"""Which job a submission belongs to: a named one, the running cell, or the script."""
+
+from __future__ import annotations
+
+import contextvars
+import os
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+named_job: contextvars.ContextVar[int] = contextvars.ContextVar("parallax_job", default=0)
+"""The job that `with parallax.job(...)` made, 0 outside."""
+
+
+class JobChooser:
+    """The current job of one session.
+
+    In a notebook each run of a cell is a job, opened at its first submission.
+
+    Args:
+        open_job: makes a job from a name, a cell id and its source.
+    """
+
+    def __init__(self, open_job: Callable[[str, str, str], int]) -> None:
+        self._open = open_job
+        self._script = 0
+        self._cell = (-1, 0)
+        self._lock = threading.Lock()
+
+    def current(self) -> int:
+        """The id of the job of a submission made here and now."""
+        if job := named_job.get():
+            return job
+        shell = _shell()
+        if shell is not None:
+            return self._cell_job(shell)
+        if not self._script:
+            with self._lock:
+                if not self._script:
+                    self._script = self._open(_script_name(), "", "")
+        return self._script
+
+    def _cell_job(self, shell: Any) -> int:
+        # Each run of a cell has an execution count of its own.
+        count = shell.execution_count
+        if self._cell[0] == count:
+            return self._cell[1]
+        with self._lock:
+            if self._cell[0] != count:
+                inputs = shell.user_ns.get("In", [""])
+                source = inputs[count] if count < len(inputs) else ""
+                self._cell = (count, self._open(f"cell [{count}]", _cell_id(shell), source))
+        return self._cell[1]
+
+
+def _shell() -> Any:
+    ipython = sys.modules.get("IPython")
+    return ipython.get_ipython() if ipython is not None else None
+
+
+def _cell_id(shell: Any) -> str:
+    """The id of the cell that runs, as the frontend calls it."""
+    get_parent = getattr(shell, "get_parent", None)
+    if get_parent is None:
+        return ""
+    parent = get_parent() or {}
+    metadata = parent.get("metadata") or {}
+    return str(metadata.get("cellId") or parent.get("header", {}).get("msg_id", ""))
+
+
+def _script_name() -> str:
+    return os.path.basename(sys.argv[0]) if sys.argv and sys.argv[0] else "interactive"

@@ -1,0 +1,291 @@
+"""The session on an engine pool: this process as a client of a hub."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextvars
+import hashlib
+import itertools
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from parallax.errors import UsageError
+from parallax.messages import Chunk, JobOpened, Said
+from parallax.pool.calls import NO_ARGUMENTS, pack_call
+from parallax.pool.client import Client
+from parallax.pool.context import engine
+from parallax.refs import ObjectRef, ObjectRefGenerator
+from parallax.serial.values import INLINE_LIMIT_BYTES, pack
+from parallax.sessions.bindings import Binder, Binding
+from parallax.sessions.jobs import JobChooser
+from parallax.sessions.protocol import Call, Submitted
+
+MAX_CHUNK = 64
+"""Items of a map that travel together at most; an engine gives back what turns out to be slow."""
+
+
+class PoolSession:
+    """A client of a pool. In an engine, the session of the task that runs there.
+
+    Args:
+        on_close: ends what was started for this session.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        name: str = "",
+        namespace: str = "",
+        seed: int | None = None,
+        log_to_driver: bool = True,
+        on_close: Callable[[Client], None] | None = None,
+    ) -> None:
+        self.client = client
+        self.name = name
+        self.namespace = namespace
+        self.cluster = client.cluster
+        self._binder = Binder(client, _note)
+        self._jobs = JobChooser(self.open_job)
+        self._contexts: dict[int, contextvars.Context] = {}
+        self._on_close = on_close
+        self._seed = -1 if seed is None else _seed_base(seed)
+        self._submissions = itertools.count()
+        self._width = 0
+        if log_to_driver:
+            client.on_said = self._say
+        client.on_noted = _note
+
+    @property
+    def closed(self) -> bool:
+        """Whether the session was shut down or the cluster lost."""
+        return bool(self.client.lost)
+
+    def close(self) -> None:
+        """Leave; end the pool when this session started it."""
+        if self._on_close is not None:
+            self._on_close(self.client)
+        else:
+            self.client.close()
+
+    # ---- tasks ------------------------------------------------------------------------------
+
+    def submit(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Submitted:
+        """See `Session`."""
+        client = self.client
+        if client.lost:
+            client.check()
+        binding = self._bind(call)
+        deps: list[int] = []
+        refs: list[int] = []
+        hidden = 0
+        data: Any = NO_ARGUMENTS
+        if args or kwargs:
+            packed, values = pack_call(args, kwargs)
+            if values:
+                deps = [ref.id for ref in values]
+                self._check_owners(values)
+            refs = packed.refs
+            data = packed.data
+            if packed.buffers or len(data) > INLINE_LIMIT_BYTES:
+                hidden, data = client.put_packed(packed)
+                refs = [*refs, hidden]
+        job, parent, seed = self._place()
+        count = binding.num_returns
+        task_id = client.submit(
+            job, parent, binding.template, data, deps, refs, count, seed, stream=call.streaming
+        )
+        if hidden:
+            client.dropped.append(hidden)
+        if count == 1:
+            ref: ObjectRef[Any] = ObjectRef(task_id, client)
+            return ObjectRefGenerator(ref, client) if call.streaming else ref
+        if count == 0:
+            return None
+        return [ObjectRef(task_id + i, client) for i in range(count)]
+
+    def submit_map(
+        self, call: Call, items: Sequence[tuple[Any, ...]], chunk: int | None
+    ) -> list[ObjectRef[Any]]:
+        """See `Session`."""
+        client = self.client
+        client.check()
+        options = call.task_options
+        alone = (
+            call.num_returns != 1
+            or call.streaming
+            or options.timeout_s
+            or options.max_calls
+            or options.retry_exceptions
+            or options.max_retries == 0
+        )
+        if alone:
+            chunk = 1
+        elif chunk is None:
+            chunk = max(1, min(MAX_CHUNK, len(items) // (4 * self._cpus())))
+        refs: list[ObjectRef[Any]] = []
+        batch: list[bytes] = []
+        for args in items:
+            packed = pack(args) if chunk > 1 and not _has_refs(args) else None
+            if (
+                packed is None
+                or packed.refs
+                or packed.buffers
+                or len(packed.data) > INLINE_LIMIT_BYTES // chunk
+            ):
+                self._submit_chunk(call, batch, refs)
+                ref = self.submit(call, args, {})
+                refs.append(ref)  # type: ignore[arg-type]
+                continue
+            batch.append(packed.data)
+            if len(batch) >= chunk:
+                self._submit_chunk(call, batch, refs)
+        self._submit_chunk(call, batch, refs)
+        return refs
+
+    def _submit_chunk(self, call: Call, batch: list[bytes], refs: list[ObjectRef[Any]]) -> None:
+        if not batch:
+            return
+        client = self.client
+        binding = self._bind(call)
+        job, parent, seed = self._place(len(batch))
+        first = client.submit(
+            job, parent, binding.template, Chunk(batch[:]), [], [], len(batch), seed
+        )
+        refs.extend(ObjectRef(first + i, client) for i in range(len(batch)))
+        batch.clear()
+
+    def _bind(self, call: Call) -> Binding:
+        data = call.session_data
+        if data is not None and data[0] is self:
+            binding: Binding = data[1]
+            if not binding.stale():
+                return binding
+        binding = self._binder.bind(call)
+        call.session_data = (self, binding)
+        return binding
+
+    def _place(self, count: int = 1) -> tuple[int, int, int]:
+        """The job, the parent task and the seed of a submission made here and now."""
+        task = engine.task
+        if task is not None:
+            seed = -1
+            if task.seed >= 0:
+                seed = _seed_base(task.seed) + engine.children
+                engine.children += count
+            return task.job, task.task, seed
+        seed = -1
+        if self._seed >= 0:
+            seed = self._seed + next(self._submissions)
+            for _ in range(count - 1):
+                next(self._submissions)
+        return self._jobs.current(), 0, seed
+
+    def _check_owners(self, refs: Sequence[ObjectRef[Any]]) -> None:
+        for ref in refs:
+            if ref._owner is not self.client:
+                raise UsageError(
+                    f"{ref!r} belongs to another session, or to one that was shut down. Make it "
+                    "anew in this session."
+                )
+
+    def _cpus(self) -> int:
+        if not self._width:
+            self._width = max(1, int(self.ask("resources")["total"].get("CPU", 1)))
+        return self._width
+
+    # ---- objects ----------------------------------------------------------------------------
+
+    def put(self, value: Any) -> ObjectRef[Any]:
+        """See `Session`."""
+        return ObjectRef(self.client.put(value), self.client)
+
+    def get(self, refs: Sequence[ObjectRef[Any]], timeout_s: float | None) -> list[Any]:
+        """See `Session`."""
+        self._check_owners(refs)
+        return self.client.get([ref.id for ref in refs], timeout_s)
+
+    def wait(
+        self, refs: Sequence[ObjectRef[Any]], count: int, timeout_s: float | None, *, fetch: bool
+    ) -> set[int]:
+        """See `Session`."""
+        self._check_owners(refs)
+        return self.client.wait([ref.id for ref in refs], count, timeout_s)
+
+    def cancel(self, refs: Sequence[ObjectRef[Any]], *, force: bool, recursive: bool) -> None:
+        """See `Session`."""
+        self._check_owners(refs)
+        self.client.check()
+        self.client.cancel([ref.id for ref in refs], force=force, recursive=recursive)
+
+    def future(self, object_id: int) -> concurrent.futures.Future[Any]:
+        """See `Session`."""
+        return self.client.future(object_id)
+
+    # ---- the rest ---------------------------------------------------------------------------
+
+    def ask(self, what: str, argument: Any = None) -> Any:
+        """See `Session`."""
+        return self.client.ask(what, argument)
+
+    def ref(self, object_id: int) -> ObjectRef[Any]:
+        """See `Session`."""
+        self.client.adopt(object_id)
+        return ObjectRef(object_id, self.client)
+
+    def open_job(self, name: str, cell: str = "", source: str = "") -> int:
+        """See `Session`. Output of the job's tasks goes where the caller's output goes."""
+        client = self.client
+        with client.lock:
+            job = client.new_ids()
+        self._contexts[job] = contextvars.copy_context()
+        client.channel.post(JobOpened(job, name, cell, source, time.time()))
+        return job
+
+    def context(self) -> dict[str, Any]:
+        """See `Session`."""
+        task = engine.task
+        return {
+            "task": task.task if task else 0,
+            "task_name": task.name if task else "",
+            "job": task.job if task else 0,
+            "attempt": task.attempt if task else 0,
+            "resources": dict(task.demand) if task else {},
+            "node": self.client.node,
+            "engine": engine.number,
+            "cancelled": engine.cancelled,
+        }
+
+    def _say(self, said: Said) -> None:
+        """Print what a task printed, under the cell that submitted it."""
+        context = self._contexts.get(said.job)
+        stream = sys.stderr if said.stream == "stderr" else sys.stdout
+
+        def write() -> None:
+            stream.write(said.text)
+            stream.flush()
+
+        if context is not None:
+            context.run(write)
+        else:
+            write()
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else "open"
+        return f"<Session {self.name or self.cluster} {state}>"
+
+
+def _note(text: str) -> None:
+    print(f"parallax: {text}", file=sys.stderr)
+
+
+def _has_refs(args: tuple[Any, ...]) -> bool:
+    return any(type(arg) is ObjectRef for arg in args)
+
+
+def _seed_base(seed: int) -> int:
+    """Where the seeds of a run start: far from those of other runs, and positive."""
+    digest = hashlib.blake2b(str(seed).encode(), digest_size=6).digest()
+    return int.from_bytes(digest, "big")

@@ -1,0 +1,83 @@
+"""What a session can do: all that the public API needs, whoever does the work."""
+
+from __future__ import annotations
+
+import concurrent.futures
+from collections.abc import MutableMapping, Sequence
+from typing import Any, Protocol
+
+from parallax.options import TaskOptions
+from parallax.refs import ObjectRef, ObjectRefGenerator
+
+Submitted = ObjectRef[Any] | list[ObjectRef[Any]] | ObjectRefGenerator[Any] | None
+"""What `remote()` returns: by num_returns a ref, a list of them, a generator, or nothing."""
+
+
+class Call(Protocol):
+    """A remote function with its options, as the API hands it to a session."""
+
+    function: Any
+    task_options: TaskOptions
+    name: str
+    streaming: bool
+    num_returns: int
+    shared: MutableMapping[Any, Any]
+    """The same for what all calls of one function share, whatever their options."""
+    session_data: Any
+    """Where a session keeps what it made of the function; its own business."""
+
+
+class Session(Protocol):
+    """A connection to something that runs tasks. Thread-safe."""
+
+    name: str
+    cluster: str
+    namespace: str
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was shut down, or lost."""
+
+    def submit(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Submitted:
+        """Start one task. Does not wait."""
+
+    def submit_map(
+        self, call: Call, items: Sequence[tuple[Any, ...]], chunk: int | None
+    ) -> list[ObjectRef[Any]]:
+        """Start one task an item; `chunk` items travel together, None lets the session choose."""
+
+    def put(self, value: Any) -> ObjectRef[Any]:
+        """Store a value."""
+
+    def get(self, refs: Sequence[ObjectRef[Any]], timeout_s: float | None) -> list[Any]:
+        """The values, in order; the first error raises."""
+
+    def wait(
+        self, refs: Sequence[ObjectRef[Any]], count: int, timeout_s: float | None, *, fetch: bool
+    ) -> set[int]:
+        """Wait until `count` of these distinct refs are ready; the ids of all that are."""
+
+    def cancel(self, refs: Sequence[ObjectRef[Any]], *, force: bool, recursive: bool) -> None:
+        """Cancel the tasks that make these objects."""
+
+    def future(self, object_id: int) -> concurrent.futures.Future[Any]:
+        """A future of the object's value."""
+
+    def ask(self, what: str, argument: Any = None) -> Any:
+        """Ask the cluster: nodes, resources, jobs, job, task, timeline, counts.
+
+        Raises:
+            LookupError: it does not know what it was asked about.
+        """
+
+    def ref(self, object_id: int) -> ObjectRef[Any]:
+        """A ref to an object that the cluster knows by this id."""
+
+    def open_job(self, name: str, cell: str = "", source: str = "") -> int:
+        """Make a job; returns its id."""
+
+    def context(self) -> dict[str, Any]:
+        """Where the calling code runs: task, node and engine ids, and so on."""
+
+    def close(self) -> None:
+        """Leave; a cluster that this session started ends."""

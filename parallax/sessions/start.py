@@ -1,0 +1,117 @@
+"""From the arguments of `init` to a session."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from parallax.errors import UsageError
+from parallax.net.connection import Connection
+from parallax.pool import local
+from parallax.pool.client import Client
+from parallax.pool.paths import connection_file
+from parallax.sessions.inline import InlineSession
+from parallax.sessions.pool import PoolSession
+from parallax.sessions.protocol import Session
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartOptions:
+    """The arguments of `init`, as given."""
+
+    address: str | None = None
+    num_cpus: float | None = None
+    num_gpus: float | None = None
+    resources: tuple[tuple[str, float], ...] = ()
+    memory: float | None = None
+    object_store_memory: int | None = None
+    name: str | None = None
+    namespace: str | None = None
+    env_vars: tuple[tuple[str, str], ...] = ()
+    seed: int | None = None
+    log_to_driver: bool = True
+
+    @property
+    def pool(self) -> local.PoolRequest:
+        """The part that concerns a new pool."""
+        return local.PoolRequest(
+            num_cpus=self.num_cpus,
+            num_gpus=self.num_gpus,
+            resources=dict(self.resources),
+            memory=self.memory,
+            object_store_memory=self.object_store_memory,
+            env_vars=dict(self.env_vars),
+            name=self.name or "",
+        )
+
+
+def start(options: StartOptions) -> Session:
+    """Start or join what the options name.
+
+    Raises:
+        UsageError: the address names nothing that runs.
+        ClusterLostError: it does not answer.
+    """
+    address = options.address or os.environ.get("PARALLAX_ADDRESS") or None
+    if address == "inline":
+        return InlineSession(namespace=options.namespace or "", seed=options.seed)
+    if address is not None and address.split(":")[0] == "ray":
+        raise UsageError("sessions on Ray clusters are not part of this version yet.")
+    if address is not None:
+        return _join(_find(address), options)
+    if options.name:
+        return _join_or_start(options)
+    process, connection = local.start_pool(options.pool, owner_pid=os.getpid())
+    client = Client(connection, "client", owner=True)
+    client.connect(alive=process.alive)
+    if process.note:
+        print(f"parallax: {process.note}", file=sys.stderr)
+    return _session(client, options, on_close=process.stop)
+
+
+def _join_or_start(options: StartOptions) -> Session:
+    """`init(name=...)`: the pool of that name when it runs, else a new one that outlives us."""
+    assert options.name
+    connection = local.running(connection_file(options.name))
+    if connection is None:
+        process, connection = local.start_pool(options.pool, owner_pid=0)
+        process.wait_ready()
+    return _join(connection, options)
+
+
+def _find(address: str) -> Connection:
+    """The connection of a pool's name or a connection file."""
+    path = Path(address)
+    if not (path.suffix == ".json" or os.sep in address):
+        path = connection_file(address)
+    connection = local.running(path)
+    if connection is None:
+        names = local.running_names()
+        there = f"Pools that run: {', '.join(names)}." if names else "No named pool runs."
+        raise UsageError(
+            f"no pool runs at {address!r}. {there} Start one with "
+            f"`parallax start --name {path.stem.removeprefix('parallax-')}`, or call "
+            "parallax.init() without an address for one of your own."
+        )
+    return connection
+
+
+def _join(connection: Connection, options: StartOptions) -> PoolSession:
+    client = Client(connection, "client")
+    client.connect(alive=lambda: local.is_running(connection))
+    return _session(client, options)
+
+
+def _session(
+    client: Client, options: StartOptions, on_close: local.CloseClient | None = None
+) -> PoolSession:
+    return PoolSession(
+        client,
+        name=client.connection.name,
+        namespace=options.namespace or "",
+        seed=options.seed,
+        log_to_driver=options.log_to_driver,
+        on_close=on_close,
+    )

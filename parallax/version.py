@@ -1,0 +1,3 @@
+"""The version of the package, for peers to compare."""
+
+VERSION = "0.1.0"
