@@ -18,12 +18,11 @@ from typing import IO, Any, NamedTuple
 from parallax.serial.code_pickler import Pickler
 from parallax.serial.remote_traceback import describe, shorten
 from parallax.serial.task_errors import (
-    Failure,
+    ArrivedTaskError,
     args_of,
     attributes_of,
     fields_of,
     make_bare,
-    make_failure,
     set_fields,
 )
 
@@ -31,6 +30,7 @@ MAX_NODES = 1000
 MAX_DEPTH = 16
 MAX_PART_BYTES = 1 << 20
 MAX_TOTAL_BYTES = 8 << 20
+MAX_MESSAGE_CHARS = 4_000
 
 _HEAP_TYPE = 1 << 9
 _PLAIN = frozenset((type(None), bool, int, float, str, bytes))
@@ -51,7 +51,7 @@ class Node(NamedTuple):
     message: str
     kind: bytes | None = None  # the pickled type
     whole: bytes | None = None  # pickled by the type's own reducer
-    travelled: bytes | None = None  # already the bytes of a failure
+    travelled: bytes | None = None  # it has travelled before: its bytes
     args: tuple[tuple[Any, ...], ...] = ()
     attributes: dict[str, tuple[Any, ...]] = {}  # noqa: RUF012 - never changed
     fields: dict[str, tuple[Any, ...]] = {}  # noqa: RUF012
@@ -66,14 +66,20 @@ def pack_graph(root: BaseException) -> list[tuple[Any, ...]]:
     return _Packer().pack(root)
 
 
-def unpack_graph(nodes: list[tuple[Any, ...]], load_error: Callable[[bytes], Any]) -> _Unpacker:
-    """Rebuild the graph on demand.
+def unpack_graph(
+    nodes: list[tuple[Any, ...]],
+    *,
+    load_error: Callable[[bytes], BaseException],
+    stand_in: Callable[[str, str], BaseException],
+) -> BaseException | None:
+    """Rebuild the root, and with it what it refers to; None when its type is not here or refuses.
 
     Args:
         nodes: what `pack_graph` gave.
-        load_error: rebuilds failures that had travelled before.
+        load_error: rebuilds errors that had travelled before.
+        stand_in: makes an error of a type name and a message, for others that cannot be rebuilt.
     """
-    return _Unpacker([Node(*node) for node in nodes], load_error)
+    return _Unpacker([Node(*node) for node in nodes], load_error, stand_in).rebuild(0)
 
 
 class _Packer:
@@ -100,9 +106,14 @@ class _Packer:
 
     def _pack_node(self, error: BaseException, depth: int) -> Node:
         kind = type(error)
-        node = Node(kind.__qualname__, describe(error))
-        if isinstance(error, Failure):
-            return node._replace(travelled=attributes_of(error)["_parallax_data"])
+        message = describe(error)
+        node = Node(kind.__qualname__, shorten(message, MAX_MESSAGE_CHARS) if depth else message)
+        if isinstance(error, ArrivedTaskError):
+            travelled = attributes_of(error)["_parallax_data"]
+            if len(travelled) > self._left_bytes:
+                return node
+            self._left_bytes -= len(travelled)
+            return node._replace(travelled=travelled)
         down = depth + 1
         if error.__cause__ is not None:
             node = node._replace(cause=self._number(error.__cause__, down))
@@ -182,14 +193,20 @@ class _BoundedFile(io.BytesIO):
 class _Unpacker:
     """Rebuilds each node once; nodes may refer to each other in circles."""
 
-    def __init__(self, nodes: list[Node], load_error: Callable[[bytes], Any]) -> None:
+    def __init__(
+        self,
+        nodes: list[Node],
+        load_error: Callable[[bytes], BaseException],
+        stand_in: Callable[[str, str], BaseException],
+    ) -> None:
         self._nodes = nodes
         self._load_error = load_error
+        self._stand_in = stand_in
         self._made: dict[int, BaseException] = {}
         self._under_way: set[int] = set()
 
     def rebuild(self, number: int) -> BaseException | None:
-        """The exception; None when its type is not here or refuses."""
+        """The exception; None when it cannot be rebuilt, or is being rebuilt right now."""
         if number in self._made or number in self._under_way:
             return self._made.get(number)
         node = self._nodes[number]
@@ -206,20 +223,12 @@ class _Unpacker:
     def get(self, number: int) -> BaseException:
         """The exception, or an error that tells what is known of it."""
         node = self._nodes[number]
-        return self.rebuild(number) or make_failure(
-            None,
-            type_name=node.type_name,
-            message=node.message,
-            remote_traceback="",
-            task_name="",
-            data=b"",
-        )
+        return self.rebuild(number) or self._stand_in(node.type_name, node.message)
 
     def _rebuild(self, number: int, node: Node) -> BaseException | None:
         if node.travelled is not None:
-            error: BaseException = self._load_error(node.travelled)
-            self._made[number] = error
-            return error
+            self._made[number] = self._load_error(node.travelled)
+            return self._made[number]
         made = self._rebuild_whole(node)
         if made is None:
             made = self._rebuild_parts(number, node)

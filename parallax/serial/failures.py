@@ -15,8 +15,8 @@ always be caught and read:
   raises) arrives as a `TaskError` with its type's name, message and traceback. Single
   attributes that cannot travel are replaced by a text.
 
-A failure that travels again, because a task got it from another task and let it pass, stays the
-same failure; it only gains the frames in which the outer task waited.
+An error that travels again, because a task got it from another task and let it pass, stays the
+same error; it only gains the frames in which the outer task waited.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from typing import Any, NamedTuple
 from parallax.errors import TaskError
 from parallax.serial.exception_graph import pack_graph, unpack_graph
 from parallax.serial.remote_traceback import describe, format_error, format_frames
-from parallax.serial.task_errors import Failure, attributes_of, make_failure
+from parallax.serial.task_errors import ArrivedTaskError, attributes_of, make_task_error
 
 _MAX_WAITS = 8
 
 
 class _Record(NamedTuple):
-    """A failure as plain data."""
+    """What a task raised, as plain data."""
 
     task_name: str
     type_name: str
@@ -58,22 +58,26 @@ def dump_error(error: BaseException, *, task_name: str) -> bytes:
     try:
         record = _record_of(error, task_name)
         return pickle.dumps(tuple(record), 5)
-    except Exception as failure:  # noqa: BLE001 - user types may break anything; the rest goes on
+    except Exception as trouble:  # noqa: BLE001 - user types may break anything; the rest goes on
         name = type(error).__name__
-        text = f"{name}: it could not be packed: {type(failure).__name__}: {describe(failure)}"
+        text = f"{name}: it could not be packed: {type(trouble).__name__}: {describe(trouble)}"
         return pickle.dumps(tuple(_Record(task_name, name, describe(error), text, [])), 5)
 
 
 def load_error(data: bytes) -> BaseException:
     """Rebuild what `get` raises. Never raises. Costs about 100 µs."""
     try:
-        record = _Record(*pickle.loads(data))
-    except Exception as failure:  # noqa: BLE001 - whatever was sent, the caller gets an error
-        return TaskError(f"a task failed; its error is unreadable here: {failure!r}")
+        return _rebuild(data)
+    except Exception as trouble:  # noqa: BLE001 - whatever was sent, the caller gets an error
+        return TaskError(f"a task failed, but its error is unreadable here: {trouble!r}")
+
+
+def _rebuild(data: bytes) -> ArrivedTaskError:
+    record = _Record(*pickle.loads(data))
     cause = None
     if record.nodes:
-        cause = unpack_graph(record.nodes, load_error).rebuild(0)
-    error = make_failure(
+        cause = unpack_graph(record.nodes, load_error=load_error, stand_in=_stand_in)
+    error = make_task_error(
         cause,
         type_name=record.type_name,
         message=record.message,
@@ -86,10 +90,15 @@ def load_error(data: bytes) -> BaseException:
     return error
 
 
+def _stand_in(type_name: str, message: str) -> ArrivedTaskError:
+    record = _Record("", type_name, message, f"{type_name}: {message}", [])
+    return _rebuild(pickle.dumps(tuple(record), 5))
+
+
 def _record_of(error: BaseException, task_name: str) -> _Record:
     notes = _notes_of(error)
-    if isinstance(error, Failure) and (data := attributes_of(error)["_parallax_data"]):
-        passed = _Record(*pickle.loads(data))
+    if isinstance(error, ArrivedTaskError):
+        passed = _Record(*pickle.loads(attributes_of(error)["_parallax_data"]))
         wait = (task_name, format_frames(error))
         return passed._replace(waits=(wait, *passed.waits), notes=notes)
     return _Record(
@@ -114,5 +123,6 @@ def _remote_traceback(record: _Record) -> str:
     if len(parts) > _MAX_WAITS:
         half = _MAX_WAITS // 2
         parts[half:-half] = [f"… {len(parts) - _MAX_WAITS} more tasks waited for it …"]
-    parts.append(f"Task {record.task_name!r} raised it:\n\n{record.text}")
+    who = f"Task {record.task_name!r} raised it:\n\n" if record.task_name else ""
+    parts.append(who + record.text)
     return "\n\n".join(parts)

@@ -21,7 +21,7 @@ _NOT_FIELDS = frozenset(("obj", "exceptions", "__dict__", "__weakref__"))
 _LOOP_ENDERS = (StopIteration, StopAsyncIteration)
 
 
-class Failure(TaskError):
+class ArrivedTaskError(TaskError):
     """What all errors that come back from tasks have in common. Its methods are final.
 
     It stands before the user's type in the order of methods, so that an unusual ``__str__``,
@@ -52,7 +52,7 @@ class Failure(TaskError):
         attributes_of(self).update(state or {})
 
 
-def make_failure(
+def make_task_error(
     cause: BaseException | None,
     *,
     type_name: str,
@@ -60,7 +60,7 @@ def make_failure(
     remote_traceback: str,
     task_name: str,
     data: bytes,
-) -> Failure:
+) -> ArrivedTaskError:
     """Build what `get` raises.
 
     Args:
@@ -69,24 +69,24 @@ def make_failure(
         message: its message.
         remote_traceback: the text that follows the message.
         task_name: the task that raised it.
-        data: what `load_error` makes this failure of, for pickling it again.
+        data: what `load_error` makes this error of, for pickling it again.
     """
-    failure = None
+    error = None
     if isinstance(cause, Exception) and not isinstance(cause, _LOOP_ENDERS):
-        failure = _make_dual(cause)
-    if failure is None:
-        failure = _named_type(type_name)()
-        _ARGS.__set__(failure, (message,) if cause is None else args_of(cause))
+        error = _make_dual(cause)
+    if error is None:
+        error = _named_type(type_name)()
+        _ARGS.__set__(error, (message,) if cause is None else args_of(cause))
         if cause is not None:
-            attributes_of(failure).update(attributes_of(cause))
-    attributes_of(failure).update(
+            attributes_of(error).update(attributes_of(cause))
+    attributes_of(error).update(
         cause=cause,
         remote_traceback=remote_traceback,
         task_name=task_name,
         _parallax_data=data,
-        _parallax_text=f"{_headline(message)}\n\n{remote_traceback}",
+        _parallax_text=f"{_headline(message)}\n\n{remote_traceback}".strip(),
     )
-    return failure
+    return error
 
 
 def args_of(error: BaseException) -> tuple[Any, ...]:
@@ -143,49 +143,49 @@ def make_bare(kind: type[BaseException], *args: Any) -> BaseException:
 
 
 _duals: WeakKeyDictionary[type, ReferenceType[type]] = WeakKeyDictionary()
-_named: dict[str, type[Failure]] = {}
+_named: dict[str, type[ArrivedTaskError]] = {}
 
 
-def _make_dual(cause: Exception) -> Failure | None:
-    """The failure with the cause's type and content; None for types that refuse it."""
+def _make_dual(cause: Exception) -> ArrivedTaskError | None:
+    """The arriving error with the cause's type and content; None for types that refuse it."""
     try:
         kind = _dual_type(type(cause))
         if isinstance(cause, BaseExceptionGroup):
-            failure = make_bare(kind, cause.message, cause.exceptions)
+            error = make_bare(kind, cause.message, cause.exceptions)
         else:
-            failure = make_bare(kind)
-        _ARGS.__set__(failure, args_of(cause))
-        set_fields(failure, fields_of(cause))
-        attributes_of(failure).update(attributes_of(cause))
+            error = make_bare(kind)
+        _ARGS.__set__(error, args_of(cause))
+        set_fields(error, fields_of(cause))
+        attributes_of(error).update(attributes_of(cause))
     except Exception:  # noqa: BLE001 - metaclasses and foreign layouts raise anything
         return None
-    return failure if isinstance(failure, Failure) else None
+    return error if isinstance(error, ArrivedTaskError) else None
 
 
-def _dual_type(kind: type[BaseException]) -> type[Failure]:
+def _dual_type(kind: type[BaseException]) -> type[ArrivedTaskError]:
     # Held weakly: the dual refers to the user's type, which must be free to go.
     known = _duals.get(kind)
     dual = known() if known is not None else None
     if dual is None:
-        dual = _new_type(f"TaskError({kind.__qualname__})", (Failure, kind))
+        dual = _new_type(f"TaskError({kind.__qualname__})", (ArrivedTaskError, kind))
         _duals[kind] = ref(dual)
     return dual
 
 
-def _named_type(type_name: str) -> type[Failure]:
-    """A plain failure that shows the name of a type that is not here."""
+def _named_type(type_name: str) -> type[ArrivedTaskError]:
+    """A type that shows the name of a type that is not here."""
     if type_name not in _named:
         if len(_named) >= _MAX_NAMED_TYPES:
             _named.clear()
-        _named[type_name] = _new_type(f"TaskError({type_name})", (Failure,))
+        _named[type_name] = _new_type(f"TaskError({type_name})", (ArrivedTaskError,))
     return _named[type_name]
 
 
-def _new_type(name: str, bases: tuple[type, ...]) -> type[Failure]:
+def _new_type(name: str, bases: tuple[type, ...]) -> type[ArrivedTaskError]:
     def fill(namespace: dict[str, Any]) -> None:
         namespace.update(__module__=TaskError.__module__, __qualname__=name, __doc__=None)
 
-    made: type[Failure] = types.new_class(name, bases, exec_body=fill)
+    made: type[ArrivedTaskError] = types.new_class(name, bases, exec_body=fill)
     return made
 
 
