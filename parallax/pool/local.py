@@ -62,12 +62,14 @@ class PoolProcess:
     """The root process of a pool that this process has started."""
 
     def __init__(
-        self, process: subprocess.Popen[bytes], config: PoolConfig, note: str = ""
+        self, process: subprocess.Popen[bytes], config: PoolConfig, log: int, note: str
     ) -> None:
         self.note = note
         """What the user should know of it, once."""
         self._process = process
         self._config = config
+        # Open for reading from the start: a pool that fails takes its folder with it.
+        self._log = log
 
     @property
     def pid(self) -> int:
@@ -100,21 +102,20 @@ class PoolProcess:
         """Ask the hub to stop, leave, and wait until everything of the pool is gone."""
         client.close(ShutdownRequested("shutdown was called"))
         if self._process.pid and os.getpid() == self._owner:
-            with contextlib.suppress(subprocess.TimeoutExpired):
+            try:
                 self._process.wait(STOP_TIMEOUT_S)
-                return
-            self._process.kill()
-            self._process.wait()
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            os.close(self._log)
 
     @property
     def _owner(self) -> int:
         return self._config.owner_pid or os.getpid()
 
     def _log_tail(self) -> str:
-        log = Path(self._config.folder) / "hub.log"
-        with contextlib.suppress(OSError):
-            return log.read_text(errors="replace")[-3000:]
-        return ""
+        size = os.fstat(self._log).st_size
+        return os.pread(self._log, 3000, max(0, size - 3000)).decode(errors="replace").strip()
 
 
 def start_pool(request: PoolRequest, *, owner_pid: int) -> tuple[PoolProcess, Connection]:
@@ -159,7 +160,7 @@ def start_pool(request: PoolRequest, *, owner_pid: int) -> tuple[PoolProcess, Co
         cwd=os.getcwd(),
         memory_floor_bytes=int(psutil.virtual_memory().total * MEMORY_FLOOR),
     )
-    process = _spawn(config)
+    process, log = _spawn(config)
     connection = Connection(
         cluster=cluster,
         endpoint=config.endpoint,
@@ -170,20 +171,21 @@ def start_pool(request: PoolRequest, *, owner_pid: int) -> tuple[PoolProcess, Co
         name=request.name,
         directory=config.folder,
     )
-    return PoolProcess(process, config, place.note), connection
+    return PoolProcess(process, config, log, place.note), connection
 
 
-def _spawn(config: PoolConfig) -> subprocess.Popen[bytes]:
+def _spawn(config: PoolConfig) -> tuple[subprocess.Popen[bytes], int]:
     path = config.save()
-    with open(Path(config.folder) / "hub.log", "ab") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "parallax.pool", str(path)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,  # a notebook's interrupt signals the kernel's whole group
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in config.path if p)},
-        )
+    log = os.open(Path(config.folder) / "hub.log", os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "parallax.pool", str(path)],
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,  # a notebook's interrupt signals the kernel's whole group
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in config.path if p)},
+    )
+    return process, log
 
 
 # ---- pools that run -------------------------------------------------------------------------
