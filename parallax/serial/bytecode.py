@@ -8,7 +8,10 @@ from types import CodeType
 from typing import NamedTuple
 
 _LOAD_GLOBAL = dis.opmap["LOAD_GLOBAL"]
-_LOAD_NAME = dis.opmap["LOAD_NAME"]
+# Class bodies look names up in their own namespace first; since 3.12 in two ways.
+_LOAD_NAME = {
+    dis.opmap[name] for name in ("LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS") if name in dis.opmap
+}
 _EXTENDED_ARG = dis.EXTENDED_ARG
 _IMPORT_NAME = dis.opmap["IMPORT_NAME"]
 
@@ -47,7 +50,7 @@ def global_names(code: CodeType) -> tuple[str, ...]:
             if opcode == _LOAD_GLOBAL:
                 # Since 3.11 the lowest bit says whether a NULL is pushed before the value.
                 found[block.co_names[argument >> 1]] = None
-            elif opcode == _LOAD_NAME:
+            elif opcode in _LOAD_NAME:
                 found[block.co_names[argument]] = None
     return tuple(found)
 

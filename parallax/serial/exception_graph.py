@@ -23,6 +23,8 @@ from parallax.serial.task_errors import (
     attributes_of,
     fields_of,
     make_bare,
+    name_of,
+    set_args,
     set_fields,
 )
 
@@ -107,7 +109,7 @@ class _Packer:
     def _pack_node(self, error: BaseException, depth: int) -> Node:
         kind = type(error)
         message = describe(error)
-        node = Node(kind.__qualname__, shorten(message, MAX_MESSAGE_CHARS) if depth else message)
+        node = Node(name_of(kind), shorten(message, MAX_MESSAGE_CHARS) if depth else message)
         if isinstance(error, ArrivedTaskError):
             travelled = attributes_of(error)["_parallax_data"]
             if len(travelled) > self._left_bytes:
@@ -122,23 +124,20 @@ class _Packer:
         if isinstance(error, BaseExceptionGroup):
             numbers = [self._number(member, down) for member in error.exceptions]
             node = node._replace(members=tuple(n for n in numbers if n is not None))
-        whole = self._try_pickle(error, error, down) if _has_own_reducer(kind) else None
+        whole = self._try_pickle(error, down, itself=error) if _has_own_reducer(kind) else None
         return node._replace(
-            kind=self._try_pickle(kind, error, down),
+            kind=self._try_pickle(kind, down),
             whole=whole,
-            args=tuple(self._pack_part(value, error, down) for value in args_of(error)),
+            args=tuple(self._pack_part(value, down) for value in args_of(error)),
             attributes={
-                str(name): self._pack_part(value, error, down)
+                str(name): self._pack_part(value, down)
                 for name, value in attributes_of(error).items()
             },
-            fields={
-                name: self._pack_part(value, error, down)
-                for name, value in fields_of(error).items()
-            },
+            fields={name: self._pack_part(value, down) for name, value in fields_of(error).items()},
             suppress_context=error.__suppress_context__,
         )
 
-    def _pack_part(self, value: Any, owner: BaseException, depth: int) -> tuple[Any, ...]:
+    def _pack_part(self, value: Any, depth: int) -> tuple[Any, ...]:
         if type(value) in _PLAIN:
             if not isinstance(value, str | bytes):
                 return tuple(Part(value))
@@ -146,13 +145,15 @@ class _Packer:
                 self._left_bytes -= len(value)
                 return tuple(Part(value))
             return tuple(Part(shorten(value) if isinstance(value, str) else _stand_in(value)))
-        pickled = self._try_pickle(value, owner, depth)
+        pickled = self._try_pickle(value, depth)
         return tuple(Part(None, pickled, _stand_in(value)))
 
-    def _try_pickle(self, value: Any, owner: BaseException, depth: int) -> bytes | None:
+    def _try_pickle(
+        self, value: Any, depth: int, itself: BaseException | None = None
+    ) -> bytes | None:
         file = _BoundedFile(min(MAX_PART_BYTES, self._left_bytes))
         try:
-            _PartPickler(file, owner, lambda error: self._number(error, depth)).dump(value)
+            _PartPickler(file, itself, lambda error: self._number(error, depth)).dump(value)
         except Exception:  # noqa: BLE001 - user types raise anything while they are pickled
             return None
         data = file.getvalue()
@@ -161,20 +162,20 @@ class _Packer:
 
 
 class _PartPickler(Pickler):
-    """Refers to other exceptions by the number of their node."""
+    """Refers to exceptions by the number of their node, but for the one that it is to pickle."""
 
     def __init__(
         self,
         file: IO[bytes],
-        owner: BaseException,
+        itself: BaseException | None,
         number: Callable[[BaseException], int | None],
     ) -> None:
         super().__init__(file)
-        self._owner = owner
+        self._itself = itself
         self._number = number
 
     def persistent_id(self, obj: Any) -> int | None:
-        if isinstance(obj, BaseException) and obj is not self._owner:
+        if isinstance(obj, BaseException) and obj is not self._itself:
             return self._number(obj)
         return None
 
@@ -235,11 +236,12 @@ class _Unpacker:
             if made is None:
                 return None
         self._made[number] = made
+        # Around whatever attribute access the type defines.
         if node.cause is not None:
-            made.__cause__ = self.get(node.cause)
+            object.__setattr__(made, "__cause__", self.get(node.cause))
         if node.context is not None:
-            made.__context__ = self.get(node.context)
-        made.__suppress_context__ = node.suppress_context
+            object.__setattr__(made, "__context__", self.get(node.context))
+        object.__setattr__(made, "__suppress_context__", node.suppress_context)
         return made
 
     def _rebuild_whole(self, node: Node) -> BaseException | None:
@@ -265,8 +267,10 @@ class _Unpacker:
             made = make_bare(kind, str(message), members)
         else:
             made = make_bare(kind)
-            made.args = tuple(self._part(part) for part in node.args)
+        # Known before its parts are rebuilt, for they may refer to it.
         self._made[number] = made
+        if node.members is None:
+            set_args(made, tuple(self._part(part) for part in node.args))
         set_fields(made, {name: self._part(part) for name, part in node.fields.items()})
         attributes = {name: self._part(part) for name, part in node.attributes.items()}
         attributes_of(made).update(attributes)

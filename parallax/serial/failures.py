@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 from parallax.errors import TaskError
 from parallax.serial.exception_graph import pack_graph, unpack_graph
 from parallax.serial.remote_traceback import describe, format_error, format_frames
-from parallax.serial.task_errors import ArrivedTaskError, attributes_of, make_task_error
+from parallax.serial.task_errors import ArrivedTaskError, attributes_of, make_task_error, name_of
 
 _MAX_WAITS = 8
 
@@ -103,7 +103,7 @@ def _record_of(error: BaseException, task_name: str) -> _Record:
         return passed._replace(waits=(wait, *passed.waits), notes=notes)
     return _Record(
         task_name,
-        type(error).__qualname__,
+        name_of(type(error)),
         describe(error),
         format_error(error),
         pack_graph(error),

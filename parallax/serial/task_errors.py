@@ -41,12 +41,27 @@ class ArrivedTaskError(TaskError):
     def __repr__(self) -> str:
         return f"{type(self).__name__}{_arguments(args_of(self))}"
 
+    def __bool__(self) -> bool:
+        return True
+
+    # What Python itself does with an error that passes must not depend on the user's type.
+    __getattribute__ = object.__getattribute__
+    __setattr__ = object.__setattr__
+
+    def __copy__(self) -> BaseException:
+        load, arguments, state = self.__reduce_ex__(5)
+        made: BaseException = load(*arguments)
+        attributes_of(made).update(state)
+        return made
+
+    def __deepcopy__(self, memo: object) -> BaseException:
+        return self.__copy__()
+
     def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
         from parallax.serial.failures import load_error
 
         own = attributes_of(self)
-        notes = {"__notes__": own["__notes__"]} if "__notes__" in own else None
-        return load_error, (own["_parallax_data"],), notes
+        return load_error, (own["_parallax_data"],), {"__notes__": own["__notes__"]}
 
     def __setstate__(self, state: dict[str, Any] | None) -> None:
         attributes_of(self).update(state or {})
@@ -76,9 +91,10 @@ def make_task_error(
         error = _make_dual(cause)
     if error is None:
         error = _named_type(type_name)()
-        _ARGS.__set__(error, (message,) if cause is None else args_of(cause))
+        set_args(error, (message,) if cause is None else args_of(cause))
         if cause is not None:
             attributes_of(error).update(attributes_of(cause))
+    attributes_of(error).setdefault("__notes__", [])
     attributes_of(error).update(
         cause=cause,
         remote_traceback=remote_traceback,
@@ -89,10 +105,20 @@ def make_task_error(
     return error
 
 
+def name_of(kind: type) -> str:
+    """The type's name, without the function that it was defined in."""
+    return kind.__qualname__.rpartition("<locals>.")[2]
+
+
 def args_of(error: BaseException) -> tuple[Any, ...]:
     """The arguments, also where the type has another `args` of its own."""
     args: tuple[Any, ...] = _ARGS.__get__(error)
     return args
+
+
+def set_args(error: BaseException, args: tuple[Any, ...]) -> None:
+    """Set what `args_of` gives."""
+    _ARGS.__set__(error, args)
 
 
 def attributes_of(error: BaseException) -> dict[str, Any]:
@@ -154,7 +180,7 @@ def _make_dual(cause: Exception) -> ArrivedTaskError | None:
             error = make_bare(kind, cause.message, cause.exceptions)
         else:
             error = make_bare(kind)
-        _ARGS.__set__(error, args_of(cause))
+        set_args(error, args_of(cause))
         set_fields(error, fields_of(cause))
         attributes_of(error).update(attributes_of(cause))
     except Exception:  # noqa: BLE001 - metaclasses and foreign layouts raise anything
@@ -167,7 +193,7 @@ def _dual_type(kind: type[BaseException]) -> type[ArrivedTaskError]:
     known = _duals.get(kind)
     dual = known() if known is not None else None
     if dual is None:
-        dual = _new_type(f"TaskError({kind.__qualname__})", (ArrivedTaskError, kind))
+        dual = _new_type(f"TaskError({name_of(kind)})", (ArrivedTaskError, kind))
         _duals[kind] = ref(dual)
     return dual
 
