@@ -103,7 +103,12 @@ def read_source(path: str) -> SourceFile | None:
 
 
 def find_spec(name: str) -> ModuleSpec | None:
-    """The spec of a module, imported or not. Imports nothing, not even the parent packages."""
+    """The spec of a module, imported or not. Imports nothing, not even the parent packages.
+
+    None for modules that are never local, whatever file they were started from.
+    """
+    if not name or name.partition(".")[0] in _NEVER_LOCAL:
+        return None
     spec = getattr(sys.modules.get(name), "__spec__", None)
     if isinstance(spec, ModuleSpec):
         return spec
@@ -139,8 +144,6 @@ def _folder_spec(name: str, locations: Iterable[str]) -> ModuleSpec | None:
 
 def locate(spec: ModuleSpec) -> Location | None:
     """Where the module lies when it is local, else None."""
-    if spec.name.partition(".")[0] in _NEVER_LOCAL:
-        return None
     is_package = spec.submodule_search_locations is not None
     if spec.origin is None:
         folders = spec.submodule_search_locations or ()

@@ -4,7 +4,8 @@ The driver takes a `snapshot` of the local modules that a function uses, in the 
 on its disk, and ships it with the function; `ModuleSet.changed` says when that version is no
 longer the one on disk. The engine `install`s the set before it runs the function.
 
-Not seen: modules whose names are computed at run time (``import_module(name)``).
+Not seen: modules whose names are computed at run time (``import_module(name)``), and what the
+driver has set on a module since it was imported: the file counts.
 """
 
 from __future__ import annotations

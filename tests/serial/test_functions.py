@@ -283,6 +283,18 @@ class TestCaptured:
         assert shipped.captured_names == ["data"]
         assert load(shipped.blob, ["other"])() == "other"
 
+    def test_their_keys_are_the_same_in_every_version(self, notebook: Notebook) -> None:
+        notebook.names["data"] = np.arange(300_000.0)
+        notebook.run("def f(): return data")
+        first = ship(notebook["f"])
+
+        notebook.run("def f(): return data + 1")
+        notebook.names["data"] = np.arange(300_000.0)
+        second = ship(notebook["f"])
+
+        assert first.key != second.key
+        assert first.captured_keys == second.captured_keys
+
     def test_each_once_wherever_they_hang(self) -> None:
         data = np.zeros(300_000)
         inner = {"a": [data]}

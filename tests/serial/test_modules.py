@@ -154,6 +154,15 @@ class TestWhatIsFound:
         assert not is_local_module(name)
         assert snapshot_of([name]) is None
 
+    def test_the_main_module_is_never_local(
+        self, project: Project, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Not even after ``python -m px_run``, when it has the spec of a local module."""
+        project.write("px_run.py", "")
+        monkeypatch.setattr(sys.modules["__main__"], "__spec__", find_spec("px_run"))
+
+        assert snapshot_of(["__main__"]) is None
+
     def test_a_file_that_does_not_parse_is_shipped_as_it_is(self, project: Project) -> None:
         project.write("px_broken.py", "import px_other\ndef f(:\n")
 
