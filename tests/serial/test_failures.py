@@ -770,9 +770,9 @@ def test_any_error_arrives(
     original.args = tuple(args)
     for slot in slots:
         setattr(original, slot, args)
-    original.__dict__.update(attributes)
     for note in notes:
         original.add_note(note)
+    original.__dict__.update(attributes)
     for name, method in methods.items():
         setattr(kind, name, method)
     if grouped:
