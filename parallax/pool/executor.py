@@ -5,18 +5,16 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
-import random
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Protocol
 
-from parallax.errors import UsageError
 from parallax.messages import Assignment, Chunk, Done, Failure, Stored, TaskStalled, Value
 from parallax.pool.calls import fill_call
 from parallax.pool.context import TaskContext, engine
 from parallax.pool.failures import from_error
 from parallax.pool.library import Library, LoadedTemplate
+from parallax.pool.returned import iterate_items, seed_generators, split_returns
 from parallax.serial.values import Packed, pack, unpack
 
 CHUNK_GIVE_BACK_S = 0.01
@@ -140,19 +138,7 @@ class Executor:
         if count == 1:
             done.values.append(self._pack(result, object_id, done))
             return
-        if count == 0:
-            return
-        try:
-            results = list(result)
-        except TypeError:
-            results = None
-        if results is None or len(results) != count:
-            got = type(result).__name__ if results is None else f"{len(results)} values"
-            raise UsageError(
-                f"{name} has num_returns={count} and must return a sequence of {count} values; "
-                f"it returned {got}."
-            )
-        for position, value in enumerate(results):
+        for position, value in enumerate(split_returns(result, count, name)):
             done.values.append(self._pack(value, object_id + position, done))
 
     def _run_chunk(
@@ -187,19 +173,7 @@ class Executor:
                 done.values.append(self._failure(template, object_id, error))
 
     def _run_generator(self, template: LoadedTemplate, assignment: Assignment, result: Any) -> None:
-        name = template.spec.name
-        if inspect.isasyncgen(result):
-            items = _drain(result)
-        elif isinstance(result, Iterator):
-            items = result
-        else:
-            try:
-                items = iter(result)
-            except TypeError:
-                raise UsageError(
-                    f'{name} has num_returns="streaming" and must be a generator function or '
-                    f"return an iterable; it returned {type(result).__name__}."
-                ) from None
+        items = iterate_items(result, template.spec.name)
         for index, item in enumerate(items):
             packed = pack(item)
             value = self._send_value(packed)
@@ -287,24 +261,3 @@ def set_blas_threads(count: int) -> None:
     except ImportError:
         return
     threadpoolctl.threadpool_limits(count)
-
-
-def seed_generators(seed: int) -> None:
-    """Seed `random` and NumPy's legacy generator for one task."""
-    random.seed(seed)
-    if "numpy" not in sys.modules:
-        try:
-            import numpy  # noqa: F401 - imported now so that a later import finds it seeded
-        except ImportError:
-            return
-    sys.modules["numpy"].random.seed(seed % (1 << 32))
-
-
-def _drain(items: Any) -> Iterator[Any]:
-    """The items of an async generator, one at a time, on a loop of their own."""
-    with asyncio.Runner() as runner:
-        while True:
-            try:
-                yield runner.run(anext(items))
-            except StopAsyncIteration:
-                return
