@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from parallax.messages import Failure, JobOpened
+
+if TYPE_CHECKING:
+    from parallax.core.ready import Lane, Shape
+    from parallax.core.records import Group
 
 MAX_OUTPUT_BYTES = 256 * 1024
 """Of a job's printed text that the hub keeps: the newest."""
@@ -34,22 +39,23 @@ class FunctionCounts:
 
 
 class JobRecord:
-    """One job. `pending` counts the tasks that have not ended."""
+    """One job."""
 
     __slots__ = (
         "cell",
         "counts",
         "ended_at",
         "errors",
+        "groups",
         "id",
+        "lanes",
         "name",
         "output",
         "output_bytes",
         "owner",
-        "pending",
         "source",
         "started_at",
-        "tasks",
+        "used_s",
     )
 
     def __init__(self, opened: JobOpened, owner: int, now: float) -> None:
@@ -60,9 +66,12 @@ class JobRecord:
         self.owner = owner
         self.started_at = opened.started_at or now
         self.ended_at = 0.0
-        self.pending = 0
-        self.tasks: dict[int, None] = {}
-        """Ids of the tasks that have not ended, in submission order."""
+        self.used_s = 0.0
+        """Engine time it has had, as far as that matters for whose turn it is."""
+        self.groups: dict[tuple[int, int], Group] = {}
+        """By template and depth."""
+        self.lanes: dict[tuple[Shape, int], Lane] = {}
+        """By shape and depth."""
         self.counts: dict[str, FunctionCounts] = {}
         self.errors: list[tuple[int, str, Failure]] = []
         self.output: deque[tuple[int, str, str]] = deque()
@@ -86,6 +95,11 @@ class JobRecord:
         """Keep an error, when there is room."""
         if len(self.errors) < MAX_ERRORS:
             self.errors.append((task, function, failure))
+
+    @property
+    def pending(self) -> int:
+        """Tasks that have not ended; of a chunk each item."""
+        return sum(counts.pending for counts in self.counts.values())
 
     @property
     def state(self) -> str:
@@ -118,6 +132,8 @@ class JobTable:
 
     def __init__(self) -> None:
         self._jobs: dict[int, JobRecord] = {}
+        self._touched: dict[JobRecord, None] = {}
+        self._forget_at = 2 * MAX_FINISHED_JOBS
 
     def __getitem__(self, job: int) -> JobRecord:
         return self._jobs[job]
@@ -131,7 +147,7 @@ class JobTable:
         job = self._jobs.get(opened.job)
         if job is None:
             job = self._jobs[opened.job] = JobRecord(opened, owner, now)
-            if len(self._jobs) > 2 * MAX_FINISHED_JOBS:
+            if len(self._jobs) > self._forget_at:
                 self._forget()
         return job
 
@@ -139,7 +155,29 @@ class JobTable:
         """Newest first."""
         return list(reversed(self._jobs.values()))
 
+    def touch(self, job: JobRecord) -> None:
+        """One of its functions has no pending tasks any more."""
+        self._touched[job] = None
+
+    def settle(self, now: float) -> None:
+        """Note which jobs have ended. Called once after each batch of events."""
+        if self._touched:
+            for job in self._touched:
+                if not job.pending:
+                    job.ended_at = now
+            self._touched = {}
+
+    def forget_templates(self, templates: Iterable[int]) -> None:
+        """No tasks of these will be submitted any more."""
+        gone = set(templates)
+        for job in self._jobs.values() if gone else ():
+            job.groups = {key: group for key, group in job.groups.items() if key[0] not in gone}
+
     def _forget(self) -> None:
-        finished = [job.id for job in self._jobs.values() if not job.pending]
+        finished = [job for job in self._jobs.values() if not job.pending]
         for job in finished[:-MAX_FINISHED_JOBS]:
-            del self._jobs[job]
+            del self._jobs[job.id]
+            job.groups.clear()
+            job.lanes.clear()
+        # Many running jobs must not make every new one count them all.
+        self._forget_at = len(self._jobs) + MAX_FINISHED_JOBS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -42,11 +43,16 @@ Action: TypeAlias = Send | Drop | Stop
 
 
 class Outbox:
-    """Messages to peers. Rows of one kind that follow one another share one message."""
+    """Messages to peers. Rows of one kind that follow one another share one message.
 
-    __slots__ = ("_others", "_sends")
+    Args:
+        peers: who is there; what is said to others is dropped.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_others", "_peers", "_sends")
+
+    def __init__(self, peers: Container[int]) -> None:
+        self._peers = peers
         self._sends: dict[int, list[FromHub]] = {}
         self._others: list[Action] = []
 
@@ -70,17 +76,17 @@ class Outbox:
         else:
             messages.append(ObjectsReady([(object_id, value)]))
 
-    def assign(self, peer: int, assignment: Assignment) -> None:
-        """Append one task for an engine."""
+    def assign(self, peer: int, assignments: list[Assignment]) -> None:
+        """Append tasks for an engine."""
         messages = self._sends.get(peer)
         if messages is None:
-            self._sends[peer] = [TasksAssigned([assignment])]
+            self._sends[peer] = [TasksAssigned(assignments)]
             return
         last = messages[-1]
         if type(last) is TasksAssigned:
-            last.tasks.append(assignment)
+            last.tasks += assignments
         else:
-            messages.append(TasksAssigned([assignment]))
+            messages.append(TasksAssigned(assignments))
 
     def freed(self, peer: int, name: str) -> None:
         """Append one segment that its creator may reuse."""
@@ -96,7 +102,9 @@ class Outbox:
 
     def take(self) -> list[Action]:
         """All that was appended, and start anew."""
-        actions: list[Action] = [Send(peer, messages) for peer, messages in self._sends.items()]
+        actions: list[Action] = [
+            Send(peer, messages) for peer, messages in self._sends.items() if peer in self._peers
+        ]
         if self._others:
             actions += self._others
             self._others = []

@@ -1,8 +1,13 @@
-"""Ready tasks, grouped by shape so that nobody ever scans them.
+"""Ready tasks, queued so that nobody ever scans them, and whose turn it is.
 
-Two tasks have one shape when they ask for the same resources in the same place: what fits one
-fits the other. Inside a shape the deepest nested tasks come first (a parent waits for them and
-holds an engine while it does), then the oldest.
+Two tasks have one *shape* when they ask for the same resources in the same place: what fits one
+fits the other. The ready tasks of one shape, one job and one depth of nesting form a *lane*, first
+come first served. Between lanes
+
+- the job that has had least of the engines' time comes first (start-time fair queueing, Goyal et
+  al. 1996), so that a small job never waits for a large one that came before it;
+- within a job the deepest lane comes first: a parent that waits for nested tasks keeps an engine
+  while it does, and so their number stays bounded.
 """
 
 from __future__ import annotations
@@ -10,66 +15,173 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from parallax.core.resources import Demand
 from parallax.core.states import TaskState
 
 if TYPE_CHECKING:
+    from parallax.core.jobs import JobRecord
     from parallax.core.records import TaskRecord
+    from parallax.core.resources import Demand, NodeRecord
+
+UNKNOWN_S = 0.001
+"""What a task of unknown duration is charged to its job."""
 
 
 class Shape:
-    """One kind of demand, and the ready tasks that make it."""
+    """One kind of demand, and the lanes of ready tasks that make it."""
 
-    __slots__ = ("affinity", "by_depth", "count", "demand", "depths", "soft", "spread")
+    __slots__ = (
+        "__weakref__",
+        "affinity",
+        "count",
+        "demand",
+        "feasible",
+        "hungry_since",
+        "lanes",
+        "reserved",
+        "served",
+        "soft",
+        "spread",
+    )
 
     def __init__(self, demand: Demand, *, spread: bool, affinity: int, soft: bool) -> None:
         self.demand = demand
         self.spread = spread
         self.affinity = affinity
         self.soft = soft
+        self.feasible = False
+        """Some node could run it. Kept by the fleet."""
         self.count = 0
-        self.by_depth: dict[int, deque[TaskRecord]] = {0: deque()}
-        self.depths: list[int] = [0]
-        """Those in use, ascending."""
+        """Ready tasks in all lanes."""
+        self.lanes: list[Lane] = []
+        """Those that have ready tasks."""
+        self.served = 0
+        """When it had its last turn among shapes that wait for engines."""
+        self.hungry_since = -1.0
+        """Since when none of its ready tasks has found an engine; negative when it has none."""
+        self.reserved: NodeRecord | None = None
+        """The node that takes nothing else until this shape fits there."""
 
-    def push(self, task: TaskRecord) -> None:
-        """Add a task behind those of its depth."""
-        self._queue(task.depth).append(task)
-        self.count += 1
+    def first(self) -> Lane:
+        """The lane whose turn it is. The caller has checked `count`."""
+        lanes = self.lanes
+        return lanes[0] if len(lanes) == 1 else min(lanes, key=_turn)
 
-    def push_front(self, task: TaskRecord) -> None:
-        """Add a task that had its turn already, before those of its depth."""
-        self._queue(task.depth).appendleft(task)
-        self.count += 1
+    def unreserve(self) -> None:
+        """No node is emptied for this shape any more."""
+        if self.reserved is not None:
+            self.reserved.reserved = None
+            self.reserved = None
 
-    def pop(self) -> TaskRecord:
-        """Take the next task. The caller has checked `count`."""
-        self.count -= 1
-        return self._first().popleft()
+
+class Lane:
+    """The ready tasks of one shape, one job and one depth, in order."""
+
+    __slots__ = ("count", "depth", "job", "queue", "shape")
+
+    def __init__(self, shape: Shape, job: JobRecord, depth: int) -> None:
+        self.shape = shape
+        self.job = job
+        self.depth = depth
+        self.queue: deque[TaskRecord] = deque()
+        """Besides ready tasks also some that have ended meanwhile."""
+        self.count = 0
+        """Ready tasks."""
 
     def peek(self) -> TaskRecord:
-        """The task that `pop` would take. The caller has checked `count`."""
-        return self._first()[0]
+        """The task that comes next. The caller has checked `count`."""
+        queue = self.queue
+        while queue[0].state is not TaskState.READY:
+            queue.popleft()
+        return queue[0]
+
+
+def _turn(lane: Lane) -> tuple[float, int]:
+    return lane.job.used_s, -lane.depth
+
+
+class ReadyTable:
+    """All ready tasks."""
+
+    __slots__ = ("_clock_s", "_turns", "shapes")
+
+    def __init__(self) -> None:
+        self.shapes: dict[Shape, None] = {}
+        """Those that have ready tasks."""
+        self._clock_s = 0.0
+        """How much time the job that was served last had had until then."""
+        self._turns = 0
+
+    @property
+    def count(self) -> int:
+        """All ready tasks."""
+        return sum(shape.count for shape in self.shapes)
+
+    def push(self, task: TaskRecord, *, first: bool = False) -> None:
+        """Queue a task: last in its lane, or before all others when it had its turn already."""
+        lane = task.group.lane
+        task.state = TaskState.READY
+        if not lane.count:
+            self._open(lane)
+        lane.count += 1
+        lane.shape.count += 1
+        if first:
+            lane.queue.appendleft(task)
+        else:
+            lane.queue.append(task)
+
+    def pop(self, lane: Lane) -> None:
+        """Remove the task that `peek` has shown."""
+        lane.queue.popleft()
+        lane.count -= 1
+        lane.shape.count -= 1
+        if not lane.count:
+            self._close(lane)
 
     def discard(self, task: TaskRecord) -> None:
-        """Forget a ready task that has ended. It is dropped when its turn comes: O(1)."""
+        """Count off a ready task that has ended. `peek` drops it when its turn comes: O(1)."""
         assert task.state is TaskState.ENDED
-        self.count -= 1
+        lane = task.group.lane
+        lane.count -= 1
+        lane.shape.count -= 1
+        if not lane.count:
+            self._close(lane)
 
-    def _first(self) -> deque[TaskRecord]:
-        depths = self.depths
-        while True:
-            queue = self.by_depth[depths[-1]]
-            while queue and queue[0].state is not TaskState.READY:
-                queue.popleft()
-            if queue:
-                return queue
-            del self.by_depth[depths.pop()]
+    def charge(self, job: JobRecord, seconds: float) -> None:
+        """The job gets so much of an engine's time."""
+        if job.used_s > self._clock_s:
+            self._clock_s = job.used_s
+        job.used_s += seconds
 
-    def _queue(self, depth: int) -> deque[TaskRecord]:
-        queue = self.by_depth.get(depth)
-        if queue is None:
-            queue = self.by_depth[depth] = deque()
-            self.depths.append(depth)
-            self.depths.sort()
-        return queue
+    def order(self) -> list[Shape]:
+        """Shapes with ready tasks, the one whose turn it is first."""
+        shapes = list(self.shapes)
+        if len(shapes) > 1:
+            shapes.sort(key=_shape_turn)
+        return shapes
+
+    def serve(self, shape: Shape) -> None:
+        """The shape had its turn."""
+        self._turns += 1
+        shape.served = self._turns
+
+    def _open(self, lane: Lane) -> None:
+        shape = lane.shape
+        shape.lanes.append(lane)
+        if not shape.count:
+            self.shapes[shape] = None
+        # A job that had nothing to do has saved up no claim for it.
+        lane.job.used_s = max(lane.job.used_s, self._clock_s)
+
+    def _close(self, lane: Lane) -> None:
+        shape = lane.shape
+        lane.queue.clear()
+        shape.lanes.remove(lane)
+        if not shape.count:
+            del self.shapes[shape]
+            shape.hungry_since = -1.0
+            shape.unreserve()
+
+
+def _shape_turn(shape: Shape) -> tuple[float, int, int]:
+    lane = shape.first()
+    return lane.job.used_s, -lane.depth, shape.served

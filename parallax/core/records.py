@@ -1,144 +1,175 @@
-"""The rows of the hub's tables. Slots and plain fields: a million of them must fit and be quick."""
+"""The rows of the hub's tables. Plain fields: a million of them must fit and be quick.
+
+Tasks and objects are `msgspec.Struct`s for the speed of their construction, and hidden from the
+garbage collector (`gc=False`), which would otherwise visit a million of them again and again. So
+nothing may leave a cycle through them: a task that leaves its engine forgets it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from parallax.core.durations import DurationEstimate
 from parallax.core.states import TaskState
-from parallax.messages import Arguments, TaskSpec, TemplateDefined, Value
+from parallax.messages import Arguments, TemplateDefined, Value
 
 if TYPE_CHECKING:
-    from parallax.core.jobs import JobRecord
-    from parallax.core.ready import Shape
-    from parallax.core.resources import Demand, NodeRecord
+    from parallax.core.jobs import FunctionCounts, JobRecord
+    from parallax.core.ready import Lane, Shape
+    from parallax.core.resources import NodeRecord
+    from parallax.core.timers import Timer
+
+NOTHING: list[int] = []
+"""Shared by all tasks without arguments from elsewhere, and never changed."""
+
+
+class Blob:
+    """A piece of code. It lives while a client that sent it, or a template, needs it."""
+
+    __slots__ = ("__weakref__", "data", "key")
+
+    def __init__(self, key: bytes, data: bytes) -> None:
+        self.key = key
+        self.data = data
 
 
 class Template:
     """What many tasks share: a function, its options, its measured duration."""
 
-    __slots__ = ("duration", "id", "on_begin", "owner", "shape", "solo", "spec")
+    __slots__ = ("blobs", "duration", "id", "shape", "solo", "spec")
 
-    def __init__(self, spec: TemplateDefined, owner: int, shape: Shape) -> None:
+    def __init__(self, spec: TemplateDefined, shape: Shape, blobs: list[Blob]) -> None:
         self.id = spec.template
         self.spec = spec
-        self.owner = owner
         self.shape = shape
+        self.blobs = blobs
         self.duration = DurationEstimate()
-        self.on_begin: Callable[[TaskRecord, float], None] | None = None
-        # Such a task is never queued behind another: its clock, or the engine's end, is its own.
         self.solo = bool(spec.timeout_s or spec.max_calls)
+        """Never queued behind another task: its clock, or the engine's end, is its own."""
 
 
-class TaskRecord:
-    """One task between its submission and its end."""
+class Group:
+    """The tasks of one template at one depth of one job: where they count, and where they queue."""
 
-    __slots__ = (
-        "args",
-        "attempt",
-        "cancelled",
-        "children",
-        "chunk",
-        "deps",
-        "depth",
-        "engine",
-        "id",
-        "items",
-        "job",
-        "owner",
-        "parent",
-        "pins",
-        "planned_s",
-        "refs",
-        "retained",
-        "retries_left",
-        "returns",
-        "seed",
-        "skipped",
-        "state",
-        "template",
-        "waiting",
-    )
+    __slots__ = ("counts", "job", "lane", "template")
 
-    def __init__(
-        self, spec: TaskSpec, template: Template, job: JobRecord, owner: int, returns: int
-    ) -> None:
-        self.id = spec.id
+    def __init__(self, template: Template, job: JobRecord, lane: Lane) -> None:
         self.template = template
         self.job = job
-        self.owner = owner
-        self.args: Arguments = spec.args
-        self.deps = spec.deps
-        self.refs = spec.refs
-        self.seed = spec.seed
-        self.returns = returns
-        self.chunk = False
-        self.state = TaskState.WAITING
-        self.waiting = 0
-        self.attempt = 0
-        self.retries_left = template.spec.max_retries
-        self.engine: EngineRecord | None = None
-        self.depth = 0
-        self.parent = 0
-        self.children: set[int] | None = None
-        self.cancelled = ""
-        self.skipped: list[int] | None = None
-        self.items: Stream | None = None
-        self.pins: tuple[list[int], list[int]] | None = None
-        """Of a retained task: arguments kept by value, and by lineage."""
-        self.retained = 0
-        """How many living objects this task could rebuild."""
-        self.planned_s = 0.0
-        """What it was thought to take when it was queued at its engine."""
+        self.lane = lane
+        self.counts: FunctionCounts = job.of(template.spec.name)
+
+
+class TaskRecord(msgspec.Struct, gc=False, eq=False):
+    """One task between its submission and its end, and after it what could rebuild its results."""
+
+    id: int
+    group: Group
+    owner: int
+    """The client that submitted it."""
+    args: Arguments
+    deps: list[int]
+    """Objects whose values it takes."""
+    refs: list[int]
+    """Objects to which it has references."""
+    seed: int
+    returns: int
+    """How many objects it makes; their ids follow one another from its own."""
+    retries_left: int
+    """Negative: without limit."""
+    chunk: bool = False
+    parent: int = 0
+    state: TaskState = TaskState.WAITING
+    waiting: int = 0
+    """Arguments that have no value yet."""
+    attempt: int = 0
+    engine: EngineRecord | None = None
+    planned_s: float = 0.0
+    """What it was thought to take when it was queued at its engine."""
+    values: list[Value] | None = None
+    """Of its arguments, as sent to its engine."""
+    children: set[int] | None = None
+    cancelled: str = ""
+    """Why it was cancelled: ``cancelled``, ``timeout``."""
+    skipped: list[int] | None = None
+    """Of a chunk: the items that were cancelled."""
+    stream: Stream | None = None
+    pins: tuple[list[int], list[int]] | None = None
+    """Of a task that has ended: arguments kept by value, and by lineage."""
+    retained: int = 0
+    """Of a task that has ended: how many living objects it could rebuild."""
+
+    @property
+    def name(self) -> str:
+        """The function's name, or the one given by `options`."""
+        return self.group.template.spec.name
 
 
 class Stream:
     """The items of a streaming task that were seen so far."""
 
-    __slots__ = ("consumed", "ids")
+    __slots__ = ("consumed", "count")
 
     def __init__(self) -> None:
-        self.ids: list[int] = []
+        self.count = 0
         self.consumed = 0
 
 
-class ObjectRecord:
-    """One object: its value once there, and everybody who counts on it."""
+class ObjectRecord(msgspec.Struct, gc=False, eq=False):
+    """One object: its value once there, and everybody who counts on it.
 
-    __slots__ = (
-        "contained",
-        "freed",
-        "id",
-        "job",
-        "lineage",
-        "owner",
-        "refs",
-        "task",
-        "value",
-        "waiters",
-        "wanted",
-    )
+    It is *pending* while it has no value and was not freed: some task will make it.
+    """
 
-    def __init__(self, object_id: int, owner: int, task: TaskRecord | None) -> None:
-        self.id = object_id
-        self.owner = owner
-        self.task = task
-        """What could make the value again, or makes it now."""
-        self.job = task.job.id if task is not None else 0
-        self.value: Value | None = None
-        self.refs = 0
-        self.lineage = 0
-        self.freed = False
-        self.waiters: list[TaskRecord] | None = None
-        self.wanted: list[int] | None = None
-        self.contained: list[int] | None = None
+    id: int
+    owner: int
+    """The client that hears of its value unasked, 0 for none."""
+    task: TaskRecord | None
+    """What makes its value now, or could make it again."""
+    job: int = 0
+    refs: int = 0
+    """Uses of its value."""
+    lineage: int = 0
+    """Tasks that ended and could run again only with its value."""
+    value: Value | None = None
+    freed: bool = False
+    waiters: list[TaskRecord] | None = None
+    """Tasks that wait for the value."""
+    wanted: list[int] | None = None
+    """Clients besides the owner that wait for it."""
+    contained: list[int] | None = None
+    """Objects to which the value has references."""
+
+    @property
+    def pending(self) -> bool:
+        """Has it no value yet, or not again?"""
+        return self.value is None and not self.freed
+
+    def wait(self, task: TaskRecord) -> None:
+        """Tell this task of the value when it is there."""
+        if self.waiters is None:
+            self.waiters = [task]
+        else:
+            self.waiters.append(task)
 
 
 class PeerRecord:
-    """A client of the hub: a driver, or an engine in its role as a client."""
+    """A client of the hub: a driver, or an engine or a node in its role as a client."""
 
-    __slots__ = ("engine", "held", "jobs", "name", "node", "number", "owner", "pid", "role")
+    __slots__ = (
+        "blobs",
+        "engine",
+        "held",
+        "name",
+        "node",
+        "number",
+        "owner",
+        "pid",
+        "role",
+        "templates",
+    )
 
     def __init__(self, number: int, role: str, pid: int, name: str, *, owner: bool) -> None:
         self.number = number
@@ -147,7 +178,8 @@ class PeerRecord:
         self.name = name
         self.owner = owner
         self.held: set[int] = set()
-        self.jobs: list[int] = []
+        self.blobs: dict[bytes, Blob] = {}
+        self.templates: list[int] = []
         self.engine: EngineRecord | None = None
         self.node: NodeRecord | None = None
 
@@ -161,38 +193,44 @@ class EngineRecord:
         "calls",
         "dying",
         "gpus",
-        "lease",
+        "leased_at",
         "load_s",
         "moved_at",
         "node",
         "number",
-        "oom",
         "peer",
         "pid",
         "queue",
         "recalling",
+        "shape",
         "solo",
         "templates",
+        "timer",
     )
 
-    def __init__(self, number: int, node: NodeRecord) -> None:
+    def __init__(self, number: int, node: NodeRecord, peer: int, pid: int) -> None:
         self.number = number
         self.node = node
-        self.peer = 0
-        """0 until the process has said hello."""
-        self.pid = 0
+        self.peer = peer
+        self.pid = pid
         self.queue: dict[int, TaskRecord] = {}
         """Task id → task, in run order (dicts keep it; removal from the middle is O(1))."""
-        self.load_s = 0.0
-        self.lease: Demand | None = None
+        self.shape: Shape | None = None
+        """What it holds a lease for; None while it is idle."""
         self.gpus: list[int] = []
+        self.leased_at = 0.0
+        self.moved_at = 0.0
+        """When its head began, as far as the hub can tell."""
+        self.load_s = 0.0
         self.blocked = 0
+        """The task that waits in `get`, 0 for none."""
         self.recalling = False
         self.solo = False
         """It runs a task behind which nothing may be queued."""
+        self.timer: Timer | None = None
+        """The clock of its task that has `timeout_s`."""
         self.dying = ""
-        self.oom = False
-        self.moved_at = 0.0
+        """Why it will end soon; it gets no work any more."""
         self.templates: set[int] = set()
         self.blobs: set[bytes] = set()
         self.calls: dict[int, int] = {}

@@ -5,25 +5,38 @@ Quantities are ints in ten-thousandths of a unit, so that fractions add up exact
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from parallax.core.ready import Shape
     from parallax.core.records import EngineRecord
 
 UNIT = 10_000
 
 
+def quantities(amounts: Mapping[str, float]) -> dict[str, int]:
+    """Amounts as ints, without zeros.
+
+    Raises:
+        ValueError: an amount is negative or no number.
+    """
+    for name, amount in amounts.items():
+        if not (0 <= amount < math.inf):
+            raise ValueError(f"{name}={amount!r} is no amount of a resource")
+    return {name: round(amount * UNIT) for name, amount in sorted(amounts.items()) if amount}
+
+
 class Demand:
     """What a task reserves while it runs. Immutable; equal demands share one lease."""
 
-    __slots__ = ("gpus", "items", "quantities")
+    __slots__ = ("cpus", "gpus", "items", "quantities")
 
     def __init__(self, amounts: Mapping[str, float]) -> None:
-        self.quantities = {
-            name: round(amount * UNIT) for name, amount in sorted(amounts.items()) if amount > 0
-        }
+        self.quantities = quantities(amounts)
         self.items = tuple(self.quantities.items())
+        self.cpus = self.quantities.get("CPU", 0)
         self.gpus = self.quantities.get("GPU", 0)
 
     def describe(self) -> str:
@@ -37,12 +50,14 @@ class NodeRecord:
     __slots__ = (
         "available",
         "blocked",
+        "dying",
         "engines",
         "gpu_free",
         "host",
         "idle",
         "number",
         "peer",
+        "reserved",
         "shrinking",
         "starting",
         "target",
@@ -53,20 +68,30 @@ class NodeRecord:
         self.number = number
         self.peer = peer
         self.host = host
-        self.total = {name: round(amount * UNIT) for name, amount in amounts.items()}
-        self.available = dict(self.total)
+        self.total = {"CPU": 0} | quantities(amounts)
         self.gpu_free = [UNIT] * (self.total.get("GPU", 0) // UNIT)
+        self.available = dict(self.total)
+        """What is free; CPU is negative while tasks that waited in `get` overdraw it."""
         self.engines: dict[int, EngineRecord] = {}
         self.idle: dict[int, EngineRecord] = {}
         self.starting: set[int] = set()
-        self.target = max(1, self.total.get("CPU", 0) // UNIT)
+        self.target = max(1, self.total["CPU"] // UNIT)
+        """Engines that it keeps."""
         self.blocked = 0
+        """Engines whose task waits in `get`."""
+        self.dying = 0
+        """Engines that have been told to end."""
         self.shrinking = False
+        self.reserved: Shape | None = None
+        """A shape for which it is being emptied."""
 
     def could_fit(self, demand: Demand) -> bool:
         """Would the demand fit on this node if it were empty?"""
         total = self.total
-        return all(total.get(name, 0) >= amount for name, amount in demand.items)
+        for name, amount in demand.items:
+            if total.get(name, 0) < amount:
+                return False
+        return -(-demand.gpus // UNIT) <= len(self.gpu_free)
 
     def fits(self, demand: Demand) -> bool:
         """Does the demand fit now?"""
@@ -76,11 +101,22 @@ class NodeRecord:
                 return False
         return not demand.gpus or self._gpus_fit(demand.gpus)
 
+    def room(self, demand: Demand) -> float:
+        """Which part of the demand is free now: 1 and more when it fits."""
+        return min((self.available.get(n, 0) / amount for n, amount in demand.items), default=1.0)
+
+    def lacks_only_cpu(self, demand: Demand) -> bool:
+        """Is CPU all that the demand misses here now?"""
+        available = self.available
+        return all(
+            name == "CPU" or available.get(name, 0) >= amount for name, amount in demand.items
+        )
+
     def acquire(self, demand: Demand) -> list[int]:
         """Reserve; returns the GPU indices. The caller has checked `fits`."""
         available = self.available
         for name, amount in demand.items:
-            available[name] = available.get(name, 0) - amount
+            available[name] -= amount
         return self._take_gpus(demand.gpus) if demand.gpus else []
 
     def release(self, demand: Demand, gpus: list[int]) -> None:
@@ -88,20 +124,9 @@ class NodeRecord:
         available = self.available
         for name, amount in demand.items:
             available[name] += amount
-        if gpus:
-            share = UNIT if demand.gpus >= UNIT else demand.gpus
-            for index in gpus:
-                self.gpu_free[index] += share
-
-    def give_cpu(self, demand: Demand) -> None:
-        """The holder of this demand waits: its CPU is free meanwhile, all else stays taken."""
-        if amount := demand.quantities.get("CPU", 0):
-            self.available["CPU"] += amount
-
-    def take_cpu(self, demand: Demand) -> None:
-        """The opposite of `give_cpu`; the node may be overdrawn by it."""
-        if amount := demand.quantities.get("CPU", 0):
-            self.available["CPU"] -= amount
+        share = min(demand.gpus, UNIT)
+        for index in gpus:
+            self.gpu_free[index] += share
 
     def _gpus_fit(self, amount: int) -> bool:
         if amount < UNIT:
@@ -110,26 +135,24 @@ class NodeRecord:
 
     def _take_gpus(self, amount: int) -> list[int]:
         # A fraction shares the fullest GPU that still has room; whole GPUs are taken entire.
+        free = self.gpu_free
         if amount < UNIT:
-            candidates = [i for i, free in enumerate(self.gpu_free) if free >= amount]
-            chosen = [min(candidates, key=self.gpu_free.__getitem__)] if candidates else []
-            share = amount
+            chosen = [min((i for i, f in enumerate(free) if f >= amount), key=free.__getitem__)]
         else:
-            chosen = [i for i, free in enumerate(self.gpu_free) if free == UNIT]
-            chosen = chosen[: -(-amount // UNIT)]
-            share = UNIT
+            chosen = [i for i, f in enumerate(free) if f == UNIT][: -(-amount // UNIT)]
+        share = min(amount, UNIT)
         for index in chosen:
-            self.gpu_free[index] -= share
+            free[index] -= share
         return chosen
 
 
 _OPTION_NAMES = {"CPU": "num_cpus", "GPU": "num_gpus", "memory": "memory"}
 
 
-def describe(quantities: Mapping[str, int]) -> str:
+def describe(amounts: Mapping[str, int]) -> str:
     """Quantities as the options that ask for them."""
     return ", ".join(
         f"{_OPTION_NAMES.get(name, name)}={amount / UNIT:g}"
-        for name, amount in quantities.items()
+        for name, amount in amounts.items()
         if amount
     )

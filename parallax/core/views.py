@@ -41,7 +41,7 @@ def _nodes(machine: Machine, peer: PeerRecord, argument: Any) -> Any:
                 for engine in node.engines.values()
             ],
         }
-        for node in machine.placement.nodes.values()
+        for node in machine.fleet.nodes.values()
     ]
 
 
@@ -56,7 +56,7 @@ def _engine_state(engine: Any) -> str:
 def _resources(machine: Machine, peer: PeerRecord, argument: Any) -> Any:
     total: dict[str, int] = {}
     available: dict[str, int] = {}
-    for node in machine.placement.nodes.values():
+    for node in machine.fleet.nodes.values():
         for name, amount in node.total.items():
             total[name] = total.get(name, 0) + amount
         for name, amount in node.available.items():
@@ -77,7 +77,7 @@ def _job(machine: Machine, peer: PeerRecord, argument: Any) -> Any:
     row = _job_row(machine, job)
     row["errors"] = [(task, name, failure) for task, name, failure in job.errors]
     row["output"] = list(job.output)
-    row["tasks"] = list(job.tasks)
+    row["tasks"] = [t.id for t in machine.tasks.rows.values() if t.group.job is job]
     return row
 
 
@@ -85,8 +85,8 @@ def _job_row(machine: Machine, job: Any) -> dict[str, Any]:
     row: dict[str, Any] = job.snapshot()
     running = sum(
         1
-        for engine in machine.placement.engines.values()
-        if engine.queue and next(iter(engine.queue.values())).job is job
+        for engine in machine.fleet.engines.values()
+        if engine.queue and next(iter(engine.queue.values())).group.job is job
     )
     row["running"] = running
     return row
@@ -94,7 +94,7 @@ def _job_row(machine: Machine, job: Any) -> dict[str, Any]:
 
 def _task(machine: Machine, peer: PeerRecord, argument: Any) -> Any:
     """Where the task that makes this object stands."""
-    row = machine.objects.get(argument)
+    row = machine.objects.rows.get(argument)
     task = machine.tasks.rows.get(argument) if row is None else row.task
     if row is not None and row.value is not None:
         value = row.value
@@ -107,27 +107,30 @@ def _task(machine: Machine, peer: PeerRecord, argument: Any) -> Any:
         waiting = [d for d in task.deps if machine.objects.rows[d].value is None]
     return {
         "state": task.state.name.lower(),
-        "name": task.template.spec.name,
-        "job": task.job.id,
+        "name": task.name,
+        "job": task.group.job.id,
         "engine": task.engine.number if task.engine else 0,
         "attempt": task.attempt,
         "waiting_for": waiting,
-        "asks": task.template.shape.demand.describe(),
+        "asks": task.group.template.shape.demand.describe(),
     }
 
 
 def _timeline(machine: Machine, peer: PeerRecord, argument: Any) -> Any:
-    return list(machine.timeline)
+    return [
+        (group.template.spec.name, task, group.job.id, engine, started_at, duration_s)
+        for group, task, engine, started_at, duration_s in machine.timeline
+    ]
 
 
 def _counts(machine: Machine, peer: PeerRecord, argument: Any) -> Any:
     return {
         "tasks": len(machine.tasks.rows),
-        "ready": machine.placement.ready_count(),
+        "ready": machine.ready.count,
         "objects": len(machine.objects.rows),
-        "templates": len(machine.tasks.templates),
+        "templates": len(machine.templates.rows),
         "clients": sum(1 for p in machine.peers.values() if p.role == "client"),
-        "engines": len(machine.placement.engines),
+        "engines": len(machine.fleet.engines),
     }
 
 

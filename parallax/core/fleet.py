@@ -1,0 +1,254 @@
+"""Nodes and engines: which are there, which are idle, what they hold, and how many there are.
+
+An engine that runs tasks of one shape holds a *lease* on that shape's resources for as long as its
+run-queue is not empty; further tasks of the shape follow it there without asking again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from parallax.core.outbox import Outbox
+from parallax.core.ready import Shape
+from parallax.core.records import EngineRecord
+from parallax.core.resources import UNIT, NodeRecord
+from parallax.core.timers import Timers
+from parallax.messages import EnginesWanted, EngineUnwanted
+
+SURPLUS_IDLE_S = 5.0
+"""An engine beyond the node's target ends after so long without work."""
+MAX_ENGINES_PER_CPU = 4
+"""Engines that compute at once on a node, for tasks that ask for less than a CPU."""
+
+
+class Fleet:
+    """All nodes and engines of the cluster."""
+
+    def __init__(self, outbox: Outbox, timers: Timers) -> None:
+        self.nodes: dict[int, NodeRecord] = {}
+        self.engines: dict[int, EngineRecord] = {}
+        self.spare: dict[int, NodeRecord] = {}
+        """Nodes with some CPU free."""
+        self.idle = 0
+        """Idle engines on all nodes."""
+        self._outbox = outbox
+        self._timers = timers
+        self._touched: dict[int, NodeRecord] = {}
+        self._next_engine = 1
+        self._next_node = 0
+
+    # ---- coming and going -----------------------------------------------------------------
+
+    def add_node(self, node: NodeRecord) -> None:
+        """A host joined."""
+        self.nodes[node.number] = node
+        self.touch(node)
+        self._changed(node)
+
+    def new_node_number(self) -> int:
+        """The number of the next node."""
+        self._next_node += 1
+        return self._next_node - 1
+
+    def agent_of(self, node: int) -> int:
+        """The peer number of the node's agent, 0 when there is no such node."""
+        record = self.nodes.get(node)
+        return record.peer if record is not None else 0
+
+    def home_of(self, engine: int) -> NodeRecord | None:
+        """The node that starts the engine of this number."""
+        return next((node for node in self.nodes.values() if engine in node.starting), None)
+
+    def add_engine(self, engine: EngineRecord) -> None:
+        """An engine process said hello."""
+        node = engine.node
+        node.starting.discard(engine.number)
+        node.engines[engine.number] = engine
+        self.engines[engine.number] = engine
+        self._set_idle(engine)
+        self.touch(node)
+
+    def remove_engine(self, engine: EngineRecord) -> None:
+        """The engine is gone; the caller has taken its tasks away."""
+        node = engine.node
+        self.doom(engine, "gone")
+        node.dying -= 1
+        del node.engines[engine.number]
+        del self.engines[engine.number]
+        self.touch(node)
+
+    def retire(self, engine: EngineRecord, reason: str) -> None:
+        """Have the node kill this engine. Its end is told by the node, like any other end."""
+        if not engine.dying:
+            self.doom(engine, reason)
+            self._outbox.send(engine.node.peer, EngineUnwanted(engine.number))
+
+    def doom(self, engine: EngineRecord, reason: str) -> None:
+        """The engine gets no work any more."""
+        if not engine.dying:
+            engine.dying = reason
+            engine.node.dying += 1
+            engine.node.blocked -= engine.blocked != 0
+            self._unset_idle(engine)
+            self.touch(engine.node)
+
+    # ---- leases ---------------------------------------------------------------------------
+
+    def lease(self, engine: EngineRecord, shape: Shape, now: float) -> None:
+        """The engine takes the resources of this shape. The caller has checked that they fit."""
+        node = engine.node
+        self._unset_idle(engine)
+        engine.gpus = node.acquire(shape.demand)
+        engine.shape = shape
+        engine.leased_at = engine.moved_at = now
+        self._changed(node)
+
+    def end_lease(self, engine: EngineRecord) -> None:
+        """The engine has run out of tasks."""
+        shape = engine.shape
+        if shape is None:
+            return
+        self.unblock(engine)
+        engine.node.release(shape.demand, engine.gpus)
+        engine.shape = None
+        engine.gpus = []
+        engine.load_s = 0.0
+        self._changed(engine.node)
+        self._set_idle(engine)
+
+    def block(self, engine: EngineRecord, task: int) -> None:
+        """This task of the engine waits in `get`: its CPU is free meanwhile, all else is kept."""
+        assert engine.shape is not None
+        engine.blocked = task
+        engine.node.blocked += not engine.dying
+        engine.node.available["CPU"] += engine.shape.demand.cpus
+        self._changed(engine.node)
+
+    def unblock(self, engine: EngineRecord) -> None:
+        """It goes on at once.
+
+        The node may be overdrawn until something else ends; nothing is placed there until then.
+        """
+        if engine.blocked:
+            assert engine.shape is not None
+            engine.blocked = 0
+            engine.node.blocked -= not engine.dying
+            engine.node.available["CPU"] -= engine.shape.demand.cpus
+            self._changed(engine.node)
+
+    # ---- fitting --------------------------------------------------------------------------
+
+    def allowed(self, shape: Shape, node: NodeRecord) -> bool:
+        """Could the node run it, if it were empty?"""
+        if not node.could_fit(shape.demand):
+            return False
+        if shape.affinity < 0 or shape.affinity == node.number:
+            return True
+        if not shape.soft:
+            return False
+        wish = self.nodes.get(shape.affinity)
+        return wish is None or not wish.could_fit(shape.demand)
+
+    def held_back(self, shape: Shape, node: NodeRecord) -> bool:
+        """Is the node being emptied for another shape?
+
+        A task that waits in `get` keeps all but its CPU, and what it waits for may be held back:
+        so the node is emptied of CPUs alone while somebody waits there.
+        """
+        reserved = node.reserved
+        if reserved is None or reserved is shape:
+            return False
+        return not node.blocked or node.lacks_only_cpu(reserved.demand)
+
+    def candidates(self, shape: Shape) -> Iterator[NodeRecord]:
+        """Nodes on which a task of this shape may begin now, were there an idle engine."""
+        nodes = self.spare if shape.demand.cpus else self.nodes
+        for node in nodes.values():
+            if (
+                node.fits(shape.demand)
+                and self.allowed(shape, node)
+                and (node.reserved is None or not self.held_back(shape, node))
+            ):
+                yield node
+
+    def _changed(self, node: NodeRecord) -> None:
+        if node.available["CPU"] > 0:
+            self.spare.setdefault(node.number, node)
+        else:
+            self.spare.pop(node.number, None)
+
+    def _set_idle(self, engine: EngineRecord) -> None:
+        if not engine.dying:
+            engine.node.idle[engine.number] = engine
+            self.idle += 1
+            self.touch(engine.node)
+
+    def _unset_idle(self, engine: EngineRecord) -> None:
+        if engine.node.idle.pop(engine.number, None) is not None:
+            self.idle -= 1
+
+    # ---- how many -------------------------------------------------------------------------
+
+    def touch(self, node: NodeRecord) -> None:
+        """Look at the node's number of engines after this batch."""
+        self._touched[node.number] = node
+
+    def want(self, shapes: list[Shape]) -> None:
+        """These have ready tasks that found no idle engine: start some where they would fit.
+
+        Tasks that ask for a whole CPU or more are bounded by the CPUs that are free; for smaller
+        ones there is a bound of its own.
+        """
+        planned: dict[int, int] = {}
+        wanted: dict[int, int] = {}
+        for shape in shapes:
+            demand = shape.demand
+            for node in self.candidates(shape):
+                if node.idle:
+                    continue
+                room = shape.count
+                taken = planned.get(node.number, 0)
+                for name, amount in demand.items:
+                    free = node.available[name] - (taken if name == "CPU" else 0)
+                    room = min(room, free // amount)
+                if demand.cpus < UNIT:
+                    limit = MAX_ENGINES_PER_CPU * node.target - self._active(node)
+                    room = min(room, limit - wanted.get(node.number, 0))
+                if room > 0:
+                    planned[node.number] = taken + room * demand.cpus
+                    wanted[node.number] = wanted.get(node.number, 0) + room
+        for number, count in wanted.items():
+            node = self.nodes[number]
+            self._start(node, count - len(node.starting))
+
+    def adjust(self, now: float) -> None:
+        """Keep nodes at their targets: replace engines that died, end those not needed."""
+        if not self._touched:
+            return
+        touched, self._touched = self._touched, {}
+        for node in touched.values():
+            self._start(node, node.target - self._count(node))
+            if node.idle and self._active(node) > node.target and not node.shrinking:
+                node.shrinking = True
+                self._timers.at(now + SURPLUS_IDLE_S, lambda later, n=node: self._shrink(n))  # type: ignore[misc]
+
+    def _count(self, node: NodeRecord) -> int:
+        return len(node.engines) + len(node.starting) - node.dying
+
+    def _active(self, node: NodeRecord) -> int:
+        return self._count(node) - node.blocked
+
+    def _start(self, node: NodeRecord, count: int) -> None:
+        if count <= 0:
+            return
+        numbers = list(range(self._next_engine, self._next_engine + count))
+        self._next_engine += count
+        node.starting.update(numbers)
+        self._outbox.send(node.peer, EnginesWanted(numbers))
+
+    def _shrink(self, node: NodeRecord) -> None:
+        node.shrinking = False
+        surplus = self._active(node) - node.target
+        for engine in list(node.idle.values())[: max(0, surplus)]:
+            self.retire(engine, "surplus")
+        self.touch(node)

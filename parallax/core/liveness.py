@@ -1,0 +1,134 @@
+"""How engines come, and how they go: what their death means, and whose fault it was."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+
+from parallax.core.cancels import Cancels
+from parallax.core.fleet import Fleet
+from parallax.core.outbox import Outbox, Stop
+from parallax.core.records import EngineRecord
+from parallax.core.recovery import Recovery, makes
+from parallax.core.resources import NodeRecord
+from parallax.core.tasks import TaskTable
+from parallax.core.timers import Timers
+from parallax.messages import EngineExited, Failure
+
+EXIT_GRACE_S = 0.02
+"""From the news of an engine's end to its consequences: what it had sent arrives first."""
+MAX_FAILED_STARTS = 3
+"""Engines in a row that died before they said hello; then something is wrong with all of them."""
+OUT_OF_MEMORY = "memory"
+
+
+class Liveness:
+    """Adds engines that have started, and buries those that have ended.
+
+    Args:
+        part: drops a peer that is still connected: its number, why, and the time.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        tasks: TaskTable,
+        recovery: Recovery,
+        cancels: Cancels,
+        outbox: Outbox,
+        timers: Timers,
+        part: Callable[[int, str, float], None],
+    ) -> None:
+        self._fleet = fleet
+        self._tasks = tasks
+        self._recovery = recovery
+        self._cancels = cancels
+        self._outbox = outbox
+        self._timers = timers
+        self._part = part
+        self._failed_starts = 0
+
+    def started(self, engine: EngineRecord) -> None:
+        """An engine has said hello."""
+        self._failed_starts = 0
+        self._fleet.add_engine(engine)
+
+    def exited(self, node: NodeRecord, message: EngineExited, now: float) -> None:
+        """A node has seen one of its engines end."""
+        engine = node.engines.get(message.number)
+        if engine is not None:
+            self._fleet.doom(engine, "gone")
+            # What it had sent may still be on its way through another socket.
+            self._timers.at(now + EXIT_GRACE_S, lambda later: self._bury(engine, message, later))
+        elif message.number in node.starting:
+            node.starting.discard(message.number)
+            self._fleet.touch(node)
+            self._failed_starts += 1
+            if self._failed_starts >= MAX_FAILED_STARTS:
+                how = describe_status(message.status)
+                self._outbox.act(Stop(f"engines cannot start ({how}). {message.detail}".strip()))
+
+    def pressed(self, node: NodeRecord) -> None:
+        """The host runs out of memory: end the engine of the task that began last, of those that
+        may be retried if there are any."""
+        if any(engine.dying == OUT_OF_MEMORY for engine in node.engines.values()):
+            return
+        running = [engine for engine in node.engines.values() if engine.queue and not engine.dying]
+        if running:
+            self._fleet.retire(max(running, key=_expendable), OUT_OF_MEMORY)
+
+    def _bury(self, engine: EngineRecord, message: EngineExited, now: float) -> None:
+        if self._fleet.engines.get(engine.number) is not engine:
+            return  # its end was told twice
+        rows = self._tasks.rows
+        children = [
+            rows[child]
+            for task in engine.queue.values()
+            for child in task.children or ()
+            if child in rows
+        ]
+        self._part(engine.peer, "its process has ended", now)
+        self._recovery.engine_lost(engine, message.running, _obituary(engine, message))
+        self._fleet.end_lease(engine)
+        self._fleet.remove_engine(engine)
+        self._cancels.abandon(children, now)
+
+
+def _expendable(engine: EngineRecord) -> tuple[bool, float, int]:
+    head = next(iter(engine.queue.values()))
+    return head.retries_left != 0, engine.moved_at, head.id
+
+
+def _obituary(engine: EngineRecord, message: EngineExited) -> Failure:
+    """What the caller gets of a task that this engine took with it."""
+    running = message.running
+    task = next((task for task in engine.queue.values() if makes(task, running)), None)
+    name = task.name if task is not None else "the task"
+    tries = f" after {task.attempt + 1} attempts" if task is not None and task.attempt else ""
+    if engine.dying == OUT_OF_MEMORY:
+        return Failure(
+            "out_of_memory",
+            f"{name} was stopped{tries}: the host was running out of memory, and its engine "
+            f"{engine.number} was the newest. Use less memory per task, or run fewer at once "
+            "with .options(num_cpus=...) or .options(memory=...).",
+            b"",
+            running,
+        )
+    detail = f"\n{message.detail}" if message.detail else ""
+    return Failure(
+        "engine_died",
+        f"engine {engine.number} (pid {engine.pid}) died{tries} while it ran {name}: "
+        f"{describe_status(message.status)}.{detail}",
+        b"",
+        running,
+    )
+
+
+def describe_status(status: int) -> str:
+    """An exit status as people read it: ``killed by SIGKILL``, ``exit code 3``."""
+    if status < 0:
+        try:
+            return f"killed by {signal.Signals(-status).name}"
+        except ValueError:
+            return f"killed by signal {-status}"
+    return f"exit code {status}"
