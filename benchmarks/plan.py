@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.bars import barred_pairs
-from benchmarks.systems import HEAVY
+from benchmarks.systems import SLOW
 
 _ROUNDS = 5
 _ROUNDS_BESIDE = 3
 """Rounds of a measurement that only stands in the table, beside the bars."""
-_ROUNDS_HEAVY = 3
+_ROUNDS_SLOW = 3
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Step:
 def rounds(system: str, workload: str) -> int:
     """Return how often a full run measures this pair."""
     barred = (system, workload) in barred_pairs()
-    if system in HEAVY:
-        return _ROUNDS_HEAVY if barred else 1
+    if system in SLOW:
+        return _ROUNDS_SLOW if barred else 1
     return _ROUNDS if barred else _ROUNDS_BESIDE
 
 

@@ -6,13 +6,16 @@ from importlib import import_module
 
 from benchmarks.systems.base import System, Unsupported
 
-__all__ = ["HEAVY", "NAMES", "System", "Unsupported", "load"]
+__all__ = ["HEAVY", "NAMES", "SLOW", "System", "Unsupported", "load"]
 
 NAMES = ("parallax", "stdlib", "loky", "dask", "ray", "ipyparallel")
 """Every system, in the order of the report's columns."""
 
 HEAVY = frozenset({"ray", "ipyparallel"})
-"""Systems that need many seconds to start: fewer rounds, and none in a quick run."""
+"""Systems that need many seconds to start: no part of a quick run."""
+
+SLOW = HEAVY | {"dask"}
+"""Systems whose every measurement takes long: fewer rounds."""
 
 
 def load(name: str) -> System:
