@@ -27,6 +27,7 @@ import zmq
 
 from parallax.messages import FromHub, ToHub
 from parallax.net import codec
+from parallax.net.readiness import has_input
 from parallax.net.shield import Shield
 from parallax.net.wakeup import Wakeup
 
@@ -140,7 +141,7 @@ class Channel:
                     batch, self.outbox, self.rows = self.outbox, [], 0
                 socket.send(codec.encode(batch))
                 self._active_until = time.perf_counter() + ACTIVE_S
-            while int(socket.get(zmq.EVENTS)) & zmq.POLLIN:
+            while has_input(socket):
                 self._dispatch(codec.decode_from_hub(socket.recv()))
                 read = True
             if not self.outbox:

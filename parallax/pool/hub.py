@@ -6,10 +6,12 @@ nothing itself but who is let in.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
 import platform
+import select
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +24,7 @@ from parallax.errors import ProtocolError
 from parallax.messages import PROTOCOL, FromHub, Hello, Left, Refused, Stopped, ToHub, Welcome
 from parallax.net import codec
 from parallax.net.connection import Connection, write_connection
+from parallax.net.readiness import has_input
 from parallax.net.wakeup import Wakeup
 from parallax.pool.config import PoolConfig
 from parallax.pool.watch import ProcessWatch
@@ -52,9 +55,9 @@ class Hub:
         self._next = 1
         self._watch = ProcessWatch()
         self._wakeup = Wakeup()
-        self._poller = zmq.Poller()
-        self._poller.register(self._socket, zmq.POLLIN)
-        self._poller.register(self._wakeup.fileno(), zmq.POLLIN)
+        self._poll = select.poll()
+        self._poll.register(self._socket.FD, select.POLLIN)
+        self._poll.register(self._wakeup.fileno(), select.POLLIN)
         self._complained: set[bytes] = set()
 
     def announce(self) -> None:
@@ -109,12 +112,14 @@ class Hub:
 
     def _collect(self, timeout_s: float) -> list[Event]:
         events: list[Event] = []
-        ready = dict(self._poller.poll(math.ceil(timeout_s * 1000)))
-        if self._socket in ready:
-            self._read(events)
+        ready: list[int] = []
+        # The socket's descriptor is edge-triggered: what is there already must be read first.
+        if not has_input(self._socket):
+            ready = [fd for fd, _ in self._poll.poll(math.ceil(timeout_s * 1000))]
+        self._read(events)
         for fd in ready:
             if fd in self._watch:
-                self._poller.unregister(fd)
+                self._poll.unregister(fd)
         for number in self._watch.ended(ready):
             if number == _OWNER:
                 self.stop("its owner is gone")
@@ -126,10 +131,9 @@ class Hub:
     def _read(self, events: list[Event]) -> None:
         socket = self._socket
         for _ in range(BATCH_FRAMES):
-            try:
-                frames = socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
+            if not has_input(socket):
                 return
+            frames = socket.recv_multipart()
             identity = frames[0]
             try:
                 if len(frames) != 2:
@@ -162,7 +166,7 @@ class Hub:
         if hello.role != "engine" and hello.host == platform.node():
             fd = self._watch.add(number, hello.pid)
             if fd >= 0:
-                self._poller.register(fd, zmq.POLLIN)
+                self._poll.register(fd, select.POLLIN)
         events.append(PeerJoined(number, hello))
         config = self.config
         self._send(
@@ -184,7 +188,7 @@ class Hub:
     def _watch_owner(self, pid: int) -> None:
         fd = self._watch.add(_OWNER, pid)
         if fd >= 0:
-            self._poller.register(fd, zmq.POLLIN)
+            self._poll.register(fd, select.POLLIN)
 
     def _refuse(self, identity: bytes, kind: str, reason: str, events: list[Event]) -> None:
         """Drop a peer that broke the rules; the log says so once for each peer."""
@@ -220,9 +224,11 @@ class Hub:
         identity = self._identities.pop(number, None)
         if identity is not None:
             self._numbers.pop(identity, None)
-        fd = self._watch.discard(number)
-        if fd >= 0 and fd in self._poller:
-            self._poller.unregister(fd)
+        fd = self._watch.fd(number)
+        if fd >= 0:
+            with contextlib.suppress(KeyError):  # it has ended, and is polled no more
+                self._poll.unregister(fd)
+            self._watch.discard(number)
 
 
 _OWNER = 0

@@ -45,16 +45,19 @@ class ProcessWatch:
             self._gone.append(key)
         return -1
 
-    def discard(self, key: int) -> int:
-        """Watch it no more; returns its descriptor, closed, or -1."""
+    def fd(self, key: int) -> int:
+        """The descriptor of a watched process, -1 when it has none."""
+        return self._fds.get(key, -1)
+
+    def discard(self, key: int) -> None:
+        """Watch it no more, and close its descriptor."""
         self._processes.pop(key, None)
         fd = self._fds.pop(key, -1)
         if fd >= 0:
             del self._keys[fd]
             os.close(fd)
-        return fd
 
-    def ended(self, ready: Container[object]) -> Iterator[int]:
+    def ended(self, ready: Container[int]) -> Iterator[int]:
         """The keys of processes that have ended.
 
         Args:
