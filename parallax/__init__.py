@@ -24,6 +24,7 @@ from parallax.api.cluster import (
     timeline,
 )
 from parallax.api.jobs import Job, job, job_of, jobs
+from parallax.api.pools import Pool, pools
 from parallax.api.remote import RemoteFunction, remote
 from parallax.api.verbs import as_completed, cancel, get, map_unordered, put, wait
 from parallax.options import NodeAffinity
@@ -35,6 +36,7 @@ __all__ = [
     "NodeAffinity",
     "ObjectRef",
     "ObjectRefGenerator",
+    "Pool",
     "RemoteFunction",
     "RuntimeContext",
     "Session",
@@ -52,6 +54,7 @@ __all__ = [
     "jobs",
     "map_unordered",
     "nodes",
+    "pools",
     "put",
     "remote",
     "shutdown",

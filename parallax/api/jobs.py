@@ -48,7 +48,7 @@ class Job:
     @property
     def counts(self) -> dict[str, int]:
         """Tasks by state: pending, running, done, failed, cancelled, retried."""
-        return _totals(self._row())
+        return totals_of(self._row())
 
     @property
     def started_at(self) -> float:
@@ -103,7 +103,7 @@ class Job:
 
     def __repr__(self) -> str:
         row = self._row()
-        counts = ", ".join(f"{n} {state}" for state, n in _totals(row).items() if n)
+        counts = ", ".join(f"{n} {state}" for state, n in totals_of(row).items() if n)
         return f"<job {row['name']!r} {row['state']}: {counts or 'no tasks'}>"
 
     def _repr_html_(self) -> str:
@@ -150,7 +150,8 @@ def job(name: str) -> Iterator[Job]:
         named_job.reset(token)
 
 
-def _totals(row: dict[str, Any]) -> dict[str, int]:
+def totals_of(row: dict[str, Any]) -> dict[str, int]:
+    """The tasks of a job by state, all its functions together."""
     totals = dict.fromkeys(("pending", "done", "failed", "cancelled", "retried"), 0)
     for counts in row["counts"].values():
         for state in totals:

@@ -36,6 +36,7 @@ def _nodes(machine: Machine, peer: PeerRecord, argument: Any) -> Any:
                     "engine": engine.number,
                     "pid": engine.pid,
                     "state": _engine_state(engine),
+                    "running": _running(engine),
                     "queued": len(engine.queue),
                 }
                 for engine in node.engines.values()
@@ -51,6 +52,11 @@ def _engine_state(engine: Any) -> str:
     if engine.blocked:
         return "blocked"
     return "busy" if engine.queue else "idle"
+
+
+def _running(engine: Any) -> str:
+    """The name of the task that it runs, or is about to; empty when there is none."""
+    return str(next(iter(engine.queue.values())).name) if engine.queue else ""
 
 
 def _resources(machine: Machine, peer: PeerRecord, argument: Any) -> Any:

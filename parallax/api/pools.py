@@ -1,0 +1,206 @@
+"""The pools that run on this host, whether this process is connected to them or not."""
+
+from __future__ import annotations
+
+import contextlib
+import html
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from parallax.api.jobs import totals_of
+from parallax.errors import ClusterLostError, UsageError
+from parallax.ids import hex_id
+from parallax.net.connection import Connection
+from parallax.pool import local
+from parallax.pool.client import Client
+from parallax.pool.config import PoolConfig
+from parallax.pool.ending import end_pool
+from parallax.pool.paths import PREFIX, clusters_folder, runtime_folder
+from parallax.sessions.current import existing
+from parallax.store.shared import SharedStore
+
+ANSWER_S = 5.0
+"""A hub answers in a millisecond; one that is silent for so long is stopped or hangs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A pool of this user that runs on this host, as `pools` found it.
+
+    Attributes:
+        name: what it was started as; empty for a pool that ends with its owner.
+        cluster: 12 hexadecimal digits.
+        pid: of its hub.
+        started_at: seconds since the epoch.
+        owner_pid: the process whose end is the end of the pool; 0 for a named pool.
+        directory: its sockets and logs; removed with the pool.
+    """
+
+    name: str
+    cluster: str
+    pid: int
+    started_at: float
+    owner_pid: int
+    directory: Path
+    _connection: Connection = field(repr=False)
+    _config: PoolConfig = field(repr=False)
+
+    @property
+    def connection_file(self) -> Path:
+        """What `parallax.init` takes as an address; the name does for a named pool."""
+        return self.directory / "connection.json"
+
+    @property
+    def owner(self) -> str:
+        """The command of the owner, empty for a named pool."""
+        with contextlib.suppress(psutil.Error):
+            if self.owner_pid:
+                return " ".join(psutil.Process(self.owner_pid).cmdline())
+        return ""
+
+    @property
+    def logs(self) -> dict[str, Path]:
+        """The log files by who writes them: ``hub`` (and node agent), then ``engine 1`` ..."""
+        engines = [
+            (int(path.stem.removeprefix("engine-")), path)
+            for path in self.directory.glob("engine-*.log")
+        ]
+        found = {"hub": self.directory / "hub.log"}
+        found.update((f"engine {number}", path) for number, path in sorted(engines))
+        return found
+
+    def snapshot(self, timeout_s: float = ANSWER_S) -> dict[str, Any]:
+        """The pool as it is now, as plain data: nodes, engines, resources, store and jobs.
+
+        Joins the pool for a moment; this process's own session stays what it is.
+
+        Raises:
+            ClusterLostError: the hub does not answer within `timeout_s` seconds.
+        """
+        with self._asking(timeout_s) as ask:
+            resources, nodes, jobs = ask("resources"), ask("nodes"), ask("jobs")
+        return {
+            **self.facts(),
+            "resources": resources["total"],
+            "available": resources["available"],
+            "nodes": nodes,
+            "object_store": self._store_usage(),
+            "jobs": [_job(row) for row in jobs],
+        }
+
+    def stop(self, timeout_s: float = 10.0) -> bool:
+        """End the pool, and return when none of its processes and segments is left.
+
+        Args:
+            timeout_s: seconds for the pool to end by itself; then it is killed.
+
+        Returns:
+            Whether it ended by itself.
+
+        Raises:
+            ClusterLostError: something of it is still there; says what.
+        """
+        return end_pool(self._connection, self._config, timeout_s)
+
+    @contextmanager
+    def _asking(self, timeout_s: float) -> Iterator[Callable[[str], Any]]:
+        session = existing()
+        if session is not None and session.cluster == self.cluster:
+            # A second client would take the refs of this process's own.
+            yield session.ask
+            return
+        deadline = time.monotonic() + timeout_s
+        client = Client(self._connection, "client")
+        client.connect(lambda: time.monotonic() < deadline and local.is_running(self._connection))
+        try:
+            yield lambda what: client.ask(what, timeout_s=timeout_s)
+        finally:
+            client.close()
+
+    def facts(self) -> dict[str, Any]:
+        """What is known without asking the pool, as plain data: the attributes."""
+        return {
+            "name": self.name,
+            "cluster": self.cluster,
+            "pid": self.pid,
+            "started_at": self.started_at,
+            "owner_pid": self.owner_pid,
+            "owner": self.owner,
+            "directory": str(self.directory),
+            "connection_file": str(self.connection_file),
+        }
+
+    def _store_usage(self) -> dict[str, Any]:
+        config = self._config
+        root = Path(config.store)
+        if not root.exists():
+            raise ClusterLostError(f"the pool {self!r} has ended.")
+        with SharedStore(
+            root, limit_bytes=config.store_limit_bytes, spill_dir=Path(config.spill)
+        ) as store:
+            return {"directory": config.store, **asdict(store.usage())}
+
+    def __repr__(self) -> str:
+        what = repr(self.name) if self.name else f"{self.cluster} of pid {self.owner_pid}"
+        return f"<pool {what}: pid {self.pid}>"
+
+    def _repr_html_(self) -> str:
+        return f"<code>{html.escape(repr(self))}</code>"
+
+
+def pools(*, embedded: bool = False) -> list[Pool]:
+    """The named pools of this user that run on this host, by name.
+
+        >>> import parallax as px
+        >>> [pool.name for pool in px.pools()]  # doctest: +SKIP
+        ['nightly']
+
+    Args:
+        embedded: also those without a name, which end with the process that started them.
+    """
+    found = [_pool(path) for path in sorted(runtime_folder().glob(f"{PREFIX}-*.json"))]
+    if embedded:
+        paths = sorted(clusters_folder().glob("*/connection.json"))
+        found += [pool for path in paths if (pool := _pool(path)) and not pool.name]
+    return [pool for pool in found if pool is not None]
+
+
+def _pool(path: Path) -> Pool | None:
+    try:
+        connection = local.running(path)
+    except UsageError:  # of another version: to be listed by that one
+        return None
+    if connection is None:
+        return None
+    directory = Path(connection.directory)
+    try:
+        config = PoolConfig.load(str(directory / "config.json"))
+    except FileNotFoundError:  # it ends just now
+        return None
+    return Pool(
+        name=connection.name,
+        cluster=connection.cluster,
+        pid=connection.pid,
+        started_at=connection.started_at,
+        owner_pid=config.owner_pid,
+        directory=directory,
+        _connection=connection,
+        _config=config,
+    )
+
+
+def _job(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "id": hex_id(row["id"]),
+        "name": row["name"],
+        "state": row["state"],
+        "cell": row["cell"],
+        "started_at": row["started_at"],
+        "tasks": totals_of(row),
+    }
