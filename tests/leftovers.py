@@ -1,4 +1,4 @@
-"""Find what a test run left behind: processes that it started and shared-memory segments."""
+"""Find what a test run left behind: processes that it started and their shared memory."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -32,7 +33,7 @@ def stop_embedded_pool() -> None:
 
 
 def segments() -> set[str]:
-    """The shared-memory segments of this user's pools."""
+    """The folders of this user's pools in shared memory; each holds the segments of one pool."""
     uid = os.getuid()
     return {path.name for path in SHM.glob(PREFIX + "*") if _owner(path) == uid}
 
@@ -51,7 +52,7 @@ def settle(before: set[str], timeout_s: float) -> tuple[list[str], set[str]]:
     """What is still left after at most `timeout_s` seconds, for what is just now ending.
 
     Args:
-        before: the segments that were there when the run began.
+        before: the `segments` that were there when the run began.
         timeout_s: seconds to wait until nothing is left.
     """
     deadline = time.monotonic() + timeout_s
@@ -63,22 +64,19 @@ def settle(before: set[str], timeout_s: float) -> tuple[list[str], set[str]]:
 
 
 def _unclaimed(names: set[str]) -> set[str]:
-    """The segments that no process of another run has mapped or opened."""
+    """The folders that no process of another run holds a file of: every pool keeps one open."""
     mark = os.environ[MARK]
     strangers = [p for p in psutil.process_iter() if not _is_marked(p, mark)]
-    claimed = {name for process in strangers for name in _segments_of(process)}
-    return {name for name in names if name not in claimed}
+    return names - {name for process in strangers for name in _open_in_shm(process)}
 
 
-def _segments_of(process: psutil.Process) -> Iterator[str]:
-    try:
-        maps = Path(f"/proc/{process.pid}/maps").read_text()
-    except OSError:  # another user's, or gone
-        return
-    for line in maps.splitlines():
-        _, found, name = line.partition(f"{SHM}/{PREFIX}")
-        if found:
-            yield PREFIX + name.removesuffix(" (deleted)")
+def _open_in_shm(process: psutil.Process) -> Iterator[str]:
+    with suppress(OSError):  # another user's process, or gone
+        for link in Path(f"/proc/{process.pid}/fd").iterdir():
+            with suppress(OSError):  # closed meanwhile
+                path = link.readlink()
+                if path.is_relative_to(SHM) and path != SHM:
+                    yield path.relative_to(SHM).parts[0]
 
 
 def _is_marked(process: psutil.Process, mark: str) -> bool:
