@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from parallax.store.books import Books
-from parallax.store.segment import MAPPED_FROM_BYTES, Segment
+from parallax.store.segment import MAPPED_FROM_BYTES, Segment, is_full
 
 # A value may leave a fifth of its segment unused, no more.
 MOST_WASTE = 1.25
@@ -48,10 +48,17 @@ class FreeSegments:
         self._mapped: OrderedDict[str, Segment] = OrderedDict()  # by path, oldest first
         self._numbers = itertools.count()
 
-    def create(self, size_bytes: int) -> Segment:
-        """A new segment, booked, still without memory."""
+    def create(self, size_bytes: int) -> Segment | None:
+        """A new segment, booked, still without memory; None when not even a file can be made."""
         self._books.add(used_bytes=size_bytes)
-        return Segment.create(f"{self._folder}/0-{os.getpid()}.{next(self._numbers)}", size_bytes)
+        path = f"{self._folder}/0-{os.getpid()}.{next(self._numbers)}"
+        try:
+            return Segment.create(path, size_bytes)
+        except OSError as error:
+            self._books.add(used_bytes=-size_bytes)
+            if not is_full(error):
+                raise
+            return None
 
     def take_fit(self, size_bytes: int) -> Segment | None:
         """A segment for a value of this size, or None."""

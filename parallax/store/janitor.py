@@ -18,6 +18,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 from parallax.ids import new_token
@@ -41,9 +42,10 @@ def hold_lease(root: Path) -> int:
     """
     flock.require_flock()
     while True:
-        root.mkdir(mode=0o700, exist_ok=True)
-        _check_private(root)
         try:
+            with suppress(FileExistsError):
+                root.mkdir(mode=0o700)
+            _check_private(root)
             fd = _open_lease(root)
         except FileNotFoundError:
             continue  # a janitor took the directory away

@@ -9,6 +9,7 @@ import os
 import sys
 import weakref
 from collections.abc import Sequence
+from contextlib import suppress
 
 from parallax.store import flock
 from parallax.store.layout import Bytes
@@ -91,7 +92,7 @@ class Segment:
         return self._map is not None
 
     def prepare(self) -> None:
-        """Make the segment fit to be written. ENOSPC as OSError.
+        """Make the segment fit to be written. A full file system is an OSError, see `is_full`.
 
         A new file gets its memory, so that no later access can fail (a mapping of a file without
         memory would end in SIGBUS). A large used one is mapped, all pages at once, which is three
@@ -110,7 +111,7 @@ class Segment:
         return view_file(self._fd)
 
     def write(self, pieces: Sequence[Bytes]) -> None:
-        """Write `pieces` one behind the other from the start. ENOSPC as OSError."""
+        """Write `pieces` one behind the other from the start. A full file system is an OSError, see `is_full`."""
         if self._map is None:
             write_all(self._fd, pieces)
         else:
@@ -141,8 +142,15 @@ class Segment:
 
     def _unmap(self) -> None:
         if self._map is not None:
-            self._map.close()
+            # The traceback of an interrupted copy may still refer to the map; then it goes later.
+            with suppress(BufferError):
+                self._map.close()
             self._map = None
+
+
+def is_full(error: OSError) -> bool:
+    """Whether the error means that the file system, or the user's part of it, is full."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def names_file(path: str, fd: int) -> bool:
@@ -159,11 +167,11 @@ def _copy_into(target: mmap.mmap, offset: int, piece: memoryview) -> int:
     A plain copy holds the GIL, for 80 ms a GiB; NumPy's does not.
     """
     end = offset + piece.nbytes
-    numpy = sys.modules.get("numpy")
-    if numpy is None or piece.nbytes < MAPPED_FROM_BYTES:
+    frombuffer = getattr(sys.modules.get("numpy"), "frombuffer", None)
+    if frombuffer is None or piece.nbytes < MAPPED_FROM_BYTES:
         target[offset:end] = piece
     else:
-        numpy.frombuffer(target, "u1", piece.nbytes, offset)[:] = numpy.frombuffer(piece, "u1")
+        frombuffer(target, "u1", piece.nbytes, offset)[:] = frombuffer(piece, "u1")
     return end
 
 

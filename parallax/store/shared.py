@@ -68,7 +68,8 @@ class SharedStore(MutableMapping[str, Any]):
     What is read is a read-only view of shared memory: no copy, a few microseconds whatever the
     size. A view stays as it is for as long as it is kept, even when its object is freed.
 
-    Thread-safe; usable on both sides of a fork. Names are 1 to 200 of ``A-Z a-z 0-9 . _ -``.
+    Thread-safe; usable on both sides of a fork. Names are 1 to 200 of ``A-Z a-z 0-9 . _ -``;
+    on macOS names that differ in case only are one.
 
     Args:
         root: the store's directory, best in memory (`/dev/shm`); see `parallax.store.place`.
@@ -200,7 +201,7 @@ class SharedStore(MutableMapping[str, Any]):
     # ---- the whole ----
 
     def usage(self) -> StoreUsage:
-        """What the store holds now, counted from its files: 1 µs an object."""
+        """What the store holds now, counted from its files: 2 µs each."""
         self._check_open()
         return self._space.usage()
 

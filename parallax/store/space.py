@@ -5,7 +5,6 @@ The theory of operation is in `parallax.store.shared`.
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import sys
@@ -20,7 +19,7 @@ from parallax.store.books import Books
 from parallax.store.free import MOST_WASTE, Entry, FreeSegments, scan
 from parallax.store.janitor import SPILL_LINK
 from parallax.store.layout import Layout, used_bytes
-from parallax.store.segment import Segment
+from parallax.store.segment import Segment, is_full
 from parallax.store.spill import SpillFolder
 
 _NAME = re.compile(r"(?!\.+\Z)[A-Za-z0-9._-]{1,200}")
@@ -141,7 +140,7 @@ class Space:
                 segment.write(layout.pieces)
             except OSError as error:
                 self._destroy([segment])
-                if error.errno != errno.ENOSPC:
+                if not is_full(error):
                     raise
                 # The file system is full before the store is: others use it too.
                 segment, shortage_bytes = None, size
@@ -208,7 +207,7 @@ class Space:
             try:
                 segment = self._spill_object(entry.name)
             except OSError as error:
-                if error.errno != errno.ENOSPC:
+                if not is_full(error):
                     raise
                 break  # the disk is full; the object stays in memory
             if segment is None:
@@ -245,7 +244,7 @@ class Space:
         try:
             unfinished = self.spill.write(layout.pieces, layout.size_bytes)
         except OSError as error:
-            if error.errno != errno.ENOSPC:
+            if not is_full(error):
                 raise
             raise self._full(name, layout.size_bytes) from error
         return self._lock.run(self._commit_to_disk, name, unfinished)

@@ -41,7 +41,7 @@ class SpillFolder:
         """Write a value to a file that has no name yet; `commit` gives it one.
 
         Raises:
-            OSError: with ENOSPC when the disk has no room; nothing is left behind.
+            OSError: when the disk is full, see `is_full`, or fails; nothing is left behind.
         """
         path = f"{self.folder}/{_UNFINISHED}{os.getpid()}"
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
