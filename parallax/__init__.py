@@ -26,6 +26,7 @@ from parallax.api.cluster import (
 from parallax.api.jobs import Job, job, job_of, jobs
 from parallax.api.pools import Pool, pools
 from parallax.api.remote import RemoteFunction, remote
+from parallax import errors
 from parallax.api.verbs import as_completed, cancel, get, map_unordered, put, wait
 from parallax.options import NodeAffinity
 from parallax.refs import ObjectRef, ObjectRefGenerator

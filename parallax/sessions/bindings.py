@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakValueDictionary
 
 from parallax.messages import BlobDefined, TemplateDefined
 from parallax.options import NodeAffinity
@@ -61,7 +62,9 @@ class Binder:
         self._note = note
         self._lock = threading.RLock()
         self._sent: set[bytes] = set()
-        self._captured: dict[bytes, list[ObjectRef[Any]]] = {}
+        # By content, so that a new version of the code does not store them anew; weak, so that
+        # they go with the last binding that uses them.
+        self._captured: WeakValueDictionary[bytes, ObjectRef[Any]] = WeakValueDictionary()
 
     def bind(self, call: Call) -> Binding:
         """Ship the call's function in its present version.
@@ -101,15 +104,22 @@ class Binder:
     def _put_captured(self, shipped: ShippedFunction, name: str) -> list[ObjectRef[Any]]:
         if not shipped.captured:
             return []
-        refs = self._captured.get(shipped.key)
-        if refs is None:
-            client = self._client
-            refs = [ObjectRef(client.put(value), client) for value in shipped.captured]
-            self._captured[shipped.key] = refs
-            names = ", ".join(repr(n) for n in shipped.captured_names) or "large values"
-            size = sum(_size_of(value) for value in shipped.captured)
+        client = self._client
+        new = []
+        refs = []
+        for key, value, variable in zip(
+            shipped.captured_keys, shipped.captured, shipped.captured_names, strict=True
+        ):
+            ref = self._captured.get(key)
+            if ref is None:
+                ref = self._captured[key] = ObjectRef(client.put(value), client)
+                new.append((variable, _size_of(value)))
+            refs.append(ref)
+        if new:
+            names = ", ".join(repr(variable) for variable, _ in new)
+            size = sum(size for _, size in new) / 2**20
             self._note(
-                f"{name} captures {names} ({size / 2**20:.1f} MiB): put in the object store once. "
+                f"{name} captures {names} ({size:.1f} MiB): put in the object store once. "
                 "Pass a ref from parallax.put(...) to share it between functions."
             )
         return refs
