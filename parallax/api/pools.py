@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import html
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -162,13 +162,19 @@ def pools(*, embedded: bool = False) -> list[Pool]:
         ['nightly']
 
     Args:
-        embedded: also those without a name, which end with the process that started them.
+        embedded: also those that cannot be joined by name: they have none and end with the
+            process that started them, or their connection file is in another folder.
     """
-    found = [_pool(path) for path in sorted(runtime_folder().glob(f"{PREFIX}-*.json"))]
+    found = _pools(runtime_folder().glob(f"{PREFIX}-*.json"))
     if embedded:
-        paths = sorted(clusters_folder().glob("*/connection.json"))
-        found += [pool for path in paths if (pool := _pool(path)) and not pool.name]
-    return [pool for pool in found if pool is not None]
+        known = {pool.cluster for pool in found}
+        others = _pools(clusters_folder().glob("*/connection.json"))
+        found += [pool for pool in others if pool.cluster not in known]
+    return found
+
+
+def _pools(paths: Iterable[Path]) -> list[Pool]:
+    return [pool for path in sorted(paths) if (pool := _pool(path)) is not None]
 
 
 def _pool(path: Path) -> Pool | None:
