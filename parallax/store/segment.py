@@ -111,7 +111,10 @@ class Segment:
         return view_file(self._fd)
 
     def write(self, pieces: Sequence[Bytes]) -> None:
-        """Write `pieces` one behind the other from the start. A full file system is an OSError, see `is_full`."""
+        """Write `pieces` one behind the other from the start.
+
+        A full file system is an OSError, see `is_full`.
+        """
         if self._map is None:
             write_all(self._fd, pieces)
         else:

@@ -112,7 +112,10 @@ class Space:
 
     def close(self) -> None:
         """Close all files."""
-        self._lock.run(self._free.close)
+        try:
+            self._lock.run(self._free.close)
+        except FileNotFoundError:  # the folder was removed: its cluster has ended before us
+            self._free.close()
         self._lock.close()
         self._spill_lock.close()
         self._books.close()
