@@ -12,11 +12,15 @@ have posted and not flushed.
 3. A ZeroMQ socket's descriptor is edge-triggered: after any send or receive, whoever holds `_io`
    must read until nothing is left, else the next edge never comes. Hence `_exchange`.
 4. When a thread that is not the leader has read, the leader's wait may be over: it is woken.
-5. All of it is shielded from KeyboardInterrupt, except the leader's poll.
+5. All of it is shielded from KeyboardInterrupt. One that comes while the main thread leads ends
+   its poll; it is raised when the thread has laid down the lead.
+6. What the outside is to be told runs in a thread of its own (`callbacks`): the background thread
+   never runs code that may wait.
 """
 
 from __future__ import annotations
 
+import logging
 import select
 import threading
 import time
@@ -27,10 +31,12 @@ import zmq
 
 from parallax.messages import FromHub, ToHub
 from parallax.net import codec
+from parallax.net.callbacks import Callbacks
 from parallax.net.readiness import has_input
-from parallax.net.shield import Shield
+from parallax.net.shield import Shield, is_main_thread
 from parallax.net.wakeup import Wakeup
 
+LINGER_S = 1.0
 FLUSH_COUNT = 200
 """Rows posted after which the poster itself sends them."""
 TICK_S = 0.002
@@ -39,6 +45,11 @@ IDLE_TICK_S = 0.2
 """And otherwise: it collects dropped references."""
 ACTIVE_S = 0.05
 """Traffic is "lately" for so long."""
+NAP_S = 0.1
+"""The longest sleep of a thread that waits. A signal that comes between Python's last look for
+one and the system call wakes nobody: the KeyboardInterrupt then waits for the end of the nap."""
+
+log = logging.getLogger("parallax.channel")
 
 
 class Condition(Protocol):
@@ -56,6 +67,7 @@ class Channel:
             must be quick and must not wait.
         before_send: called, in any thread, before the posted messages are taken, so that the
             owner can post what has gathered elsewhere (dropped references).
+        on_failure: called once, in the background thread, when it cannot go on; says why.
     """
 
     def __init__(
@@ -64,6 +76,7 @@ class Channel:
         identity: bytes,
         dispatch: Callable[[list[FromHub]], None],
         before_send: Callable[[], None],
+        on_failure: Callable[[str], None],
     ) -> None:
         self.lock = threading.Lock()
         self.outbox: list[ToHub] = []
@@ -72,8 +85,8 @@ class Channel:
         self.closed = False
         self._dispatch = dispatch
         self._before_send = before_send
+        self._on_failure = on_failure
         self._io = threading.RLock()
-        self._shield = Shield()
         self._leading = threading.Lock()
         self._leader = 0
         self._followers = 0
@@ -83,18 +96,20 @@ class Channel:
         self._socket = self._connect(endpoint, identity)
         self._background_wakeup = Wakeup()
         self._leader_wakeup = Wakeup()
+        self._shield = Shield(self._leader_wakeup.set)
         self._leader_poll = select.poll()
         self._leader_poll.register(self._socket.FD, select.POLLIN)
         self._leader_poll.register(self._leader_wakeup.fileno(), select.POLLIN)
         self._watched: dict[int, Callable[[], None]] = {}
-        self._later: list[Callable[[], None]] = []
+        self._callbacks = Callbacks()
+        self.later = self._callbacks.add
+        """Run something soon, in a thread where it may take its time."""
         self._thread = threading.Thread(target=self._run, name="parallax-io", daemon=True)
 
     def _connect(self, endpoint: str, identity: bytes) -> zmq.Socket[bytes]:
         socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
         socket.identity = identity
         socket.sndhwm = socket.rcvhwm = 0
-        socket.linger = 1000
         socket.reconnect_ivl = 3
         socket.reconnect_ivl_max = 200
         socket.maxmsgsize = codec.MAX_FRAME_BYTES
@@ -156,7 +171,11 @@ class Channel:
     # ---- waiting ----------------------------------------------------------------------------
 
     def wait(
-        self, condition: Condition, event: Callable[[], threading.Event], deadline: float
+        self,
+        condition: Condition,
+        event: Callable[[], threading.Event],
+        deadline: float,
+        nap_s: float = NAP_S,
     ) -> bool:
         """Send, then wait until `condition.done`.
 
@@ -164,23 +183,36 @@ class Channel:
             event: makes the event that dispatch sets when the condition is done; asked for only
                 when another thread is reading already.
             deadline: on `time.monotonic`'s clock; infinity waits for ever.
+            nap_s: how late a KeyboardInterrupt may be at worst; most are not late at all.
 
         Returns:
             `condition.done` at the end.
         """
-        if not self._leading.acquire(blocking=False):
-            return self._follow(condition, event, deadline)
+        while True:
+            with self._shield:
+                if not self._leading.acquire(blocking=False):
+                    break
+                if self._lead(condition, deadline, nap_s):
+                    return condition.done
+            # A signal ended it, and the handler did not raise.
+        return self._follow(condition, event, deadline)
+
+    def _lead(self, condition: Condition, deadline: float, nap_s: float) -> bool:
+        """Read for all until the wait is over; False when an interrupt waits to be raised."""
+        shield = self._shield if is_main_thread() else None
+        self._leader = threading.get_ident()
         try:
-            self._leader = threading.get_ident()
             while True:
-                with self._shield, self._io:
+                with self._io:
                     self._exchange()
                 if condition.done or self.closed:
-                    return condition.done
-                remaining = deadline - time.monotonic()
-                if remaining <= 0:
-                    return condition.done
-                for fd, _ in self._leader_poll.poll(min(remaining, 60.0) * 1000):
+                    return True
+                remaining_s = deadline - time.monotonic()
+                if remaining_s <= 0:
+                    return True
+                if shield is not None and shield.noted:
+                    return False
+                for fd, _ in self._leader_poll.poll(min(remaining_s, nap_s) * 1000):
                     if fd == self._leader_wakeup.fileno():
                         self._leader_wakeup.clear()
         finally:
@@ -197,10 +229,10 @@ class Channel:
         try:
             self.flush()
             while not condition.done and not self.closed:
-                remaining = deadline - time.monotonic()
-                if remaining <= 0:
+                remaining_s = deadline - time.monotonic()
+                if remaining_s <= 0:
                     break
-                signal.wait(min(remaining, 60.0))
+                signal.wait(min(remaining_s, NAP_S))
             return condition.done
         finally:
             self._followers -= 1
@@ -212,23 +244,19 @@ class Channel:
         self._watched[fd] = callback
         self._background_wakeup.set()
 
-    def later(self, action: Callable[[], None]) -> None:
-        """Run something in the background thread, outside all locks."""
-        self._later.append(action)
-        self._background_wakeup.set()
-
     def _run(self) -> None:
-        while not self.closed:
-            ready = self._doze()
-            if self.closed:
-                return
-            with self._io:
-                self._exchange()
-            while self._later:
-                self._later.pop(0)()
-            for fd in ready:
-                if callback := self._watched.pop(fd, None):
-                    callback()
+        try:
+            while not self.closed:
+                ready = self._doze()
+                with self._io:
+                    self._exchange()
+                for fd in ready:
+                    if callback := self._watched.pop(fd, None):
+                        callback()
+        except Exception as error:
+            # Without this thread nothing would be sent any more, and nobody would know.
+            log.exception("the connection to the hub failed")
+            self._on_failure(f"the connection to its hub failed ({error!r})")
 
     def _doze(self) -> list[int]:
         poll = select.poll()
@@ -239,10 +267,9 @@ class Channel:
             poll.register(self._socket.FD, select.POLLIN)
         active = time.perf_counter() < self._active_until
         self._dozing = not active
-        if self._dozing and (self.outbox or self._later):
+        timeout_s = TICK_S if active else IDLE_TICK_S
+        if self._dozing and self.outbox:
             timeout_s = 0.0
-        else:
-            timeout_s = TICK_S if active else IDLE_TICK_S
         ready = [fd for fd, _ in poll.poll(timeout_s * 1000)]
         self._dozing = False
         if self._background_wakeup.fileno() in ready:
@@ -251,17 +278,29 @@ class Channel:
 
     # ---- the end ----------------------------------------------------------------------------
 
-    def close(self) -> None:
-        """Send what is left and close. Threads that wait return."""
-        if self.closed:
-            return
-        with self._shield, self._io:
-            self._exchange()
-            self.closed = True
-        self._leader_wakeup.set()
-        self._background_wakeup.set()
-        if self._thread.is_alive() and self._thread is not threading.current_thread():
-            self._thread.join(timeout=5.0)
-        with self._io:
-            self._socket.close()
-            self._context.term()
+    def close(self, linger_s: float = LINGER_S) -> None:
+        """Send what is left and close. Threads that wait return.
+
+        Args:
+            linger_s: what the hub has not taken by then is given up. Blocks for so long at most.
+        """
+        with self._shield:
+            with self._io:
+                if self.closed:
+                    return
+                self._exchange()
+                self.closed = True
+            self._leader_wakeup.set()
+            self._background_wakeup.set()
+            if self._thread.is_alive() and self._thread is not threading.current_thread():
+                self._thread.join(timeout=5.0)
+            with self._io:
+                self._socket.close(linger=int(linger_s * 1000))
+                self._context.term()
+            self._callbacks.close()
+
+    def forget(self) -> None:
+        """After a fork, in the child: the socket and its threads are the parent's."""
+        self.closed = True
+        self.lock = threading.Lock()
+        self._io = threading.RLock()

@@ -7,7 +7,11 @@ import socket
 
 
 class Wakeup:
-    """Something to put into `poll` beside a socket. `set` may be called from any thread."""
+    """Something to put into `poll` beside a socket. `set` may be called from any thread.
+
+    Its descriptors are closed with the last reference to it and not before: whoever calls `set`
+    holds one, so that it can never write to another file that has got the same number.
+    """
 
     def __init__(self) -> None:
         if hasattr(os, "eventfd"):
@@ -30,8 +34,7 @@ class Wakeup:
                 os.eventfd_write(self._write, 1)
             else:
                 self._pair[1].send(b"\0")
-        except (BlockingIOError, OSError):
-            # Full means that it is set already; closed means that nobody waits any more.
+        except BlockingIOError:  # full: it is set already
             return
 
     def clear(self) -> None:
@@ -44,8 +47,7 @@ class Wakeup:
         except BlockingIOError:
             return
 
-    def close(self) -> None:
-        """Close the descriptors."""
+    def __del__(self) -> None:
         if self._pair is None:
             os.close(self._read)
         else:

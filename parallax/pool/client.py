@@ -53,7 +53,7 @@ from parallax.messages import (
     Value,
     Welcome,
 )
-from parallax.net.channel import Channel
+from parallax.net.channel import LINGER_S, Channel
 from parallax.net.connection import Connection
 from parallax.pool.failures import to_error
 from parallax.pool.streams import StreamState
@@ -105,6 +105,7 @@ class Client:
         )
         self._store: SharedStore | None = None
         self._welcome: Welcome | None = None
+        self._refused: Refused | None = None
         self._foreign: set[int] = set()
         """Adopted refs whose values nobody will send unless asked."""
         self._waiters: dict[int, list[Waiter]] = {}
@@ -114,9 +115,15 @@ class Client:
         self._requests = itertools.count(1)
         self._segments = itertools.count(1)
         self._ready_to_work = Waiter(1)
+        self._hub_fd = -1
+        """Readable when the hub has ended."""
         self._trim_due = 0.0
         self.channel = Channel(
-            connection.endpoint, role[:1].encode() + os.urandom(8), self._dispatch, self._reap
+            connection.endpoint,
+            role[:1].encode() + os.urandom(8),
+            self._dispatch,
+            self._reap,
+            self._lose,
         )
         self.lock = self.channel.lock
 
@@ -132,6 +139,14 @@ class Client:
             AuthenticationError, ProtocolError: the hub does not let us in.
             ClusterLostError: no answer.
         """
+        try:
+            self._join(self._enter(alive))
+        except BaseException:
+            self._lose("it was never joined")
+            self.channel.close(linger_s=0.0)
+            raise
+
+    def _enter(self, alive: Callable[[], bool]) -> Welcome:
         self.channel.post(self._hello)
         self.channel.start()
         deadline = time.monotonic() + CONNECT_TIMEOUT_S
@@ -140,18 +155,16 @@ class Client:
             step = min(deadline, time.monotonic() + 0.25)
             self.channel.wait(waiter, waiter.event, step)
             if not waiter.done and (not alive() or time.monotonic() >= deadline):
-                self.channel.close()
                 raise ClusterLostError(
                     f"the hub of cluster {self.cluster} does not answer at "
                     f"{self.connection.endpoint}."
                 )
-        if self._welcome is None:
-            reason = self.lost
-            self.channel.close()
-            if "key" in reason:
-                raise AuthenticationError(f"the cluster refused this client: {reason}")
-            raise ProtocolError(f"the cluster refused this client: {reason}")
-        self._join(self._welcome)
+        if self._welcome is not None:
+            return self._welcome
+        if self._refused is None:
+            raise ClusterLostError(f"the cluster {self.cluster} is gone: {self.lost}.")
+        kind = AuthenticationError if self._refused.kind == "authentication" else ProtocolError
+        raise kind(f"the cluster refused this client: {self.lost}")
 
     def _join(self, welcome: Welcome) -> None:
         self.node = welcome.node
@@ -163,23 +176,23 @@ class Client:
         register_owner(self)
         if self.connection.host == platform.node() and hasattr(os, "pidfd_open"):
             try:
-                fd = os.pidfd_open(self.connection.pid)
+                self._hub_fd = os.pidfd_open(self.connection.pid)
             except ProcessLookupError:
-                self._lose("the hub has ended")
+                self._lose("its hub has ended")
             else:
-                self.channel.watch(fd, lambda: self._hub_ended(fd))
-
-    def _hub_ended(self, fd: int) -> None:
-        os.close(fd)
-        self._lose("the hub has ended")
+                self.channel.watch(self._hub_fd, lambda: self._lose("its hub has ended"))
 
     def close(self, goodbye: ToHub | None = None) -> None:
         """Leave the cluster. Refs of it are stale from now on."""
-        if not self.lost:
+        lost = bool(self.lost)
+        if not lost:
             self.channel.post(goodbye or Left())
         self._lose("this session was shut down")
-        self.channel.close()
+        self.channel.close(linger_s=0.0 if lost else LINGER_S)
         forget_owner(self)
+        if self._hub_fd >= 0:
+            os.close(self._hub_fd)
+            self._hub_fd = -1
         if self._store is not None:
             self._store.close()
 
@@ -191,28 +204,28 @@ class Client:
             self.lost = reason
             waiters = [w for group in self._waiters.values() for w in group]
             waiters += [waiter for waiter, _ in self._answers.values()]
-            waiters += [
-                target
-                for stream in self._streams.values()
-                for _, target in stream.waiting
-                if isinstance(target, Waiter)
-            ]
             waiters.append(self._ready_to_work)
-            callbacks = [call for calls in self._callbacks.values() for call in calls]
-            self._callbacks.clear()
             for waiter in waiters:
                 waiter.finish()
-        for call in callbacks:
-            self.channel.later(call)
+            for calls in self._callbacks.values():
+                for call in calls:
+                    self.channel.later(call)
+            self._callbacks.clear()
+            for stream in self._streams.values():
+                for call in stream.lose():
+                    self.channel.later(call)
         self.channel.wake()
 
     def check(self) -> None:
         """Raise `ClusterLostError` when there is no cluster any more."""
         if self.lost:
-            raise ClusterLostError(
-                f"the cluster {self.cluster} is gone: {self.lost}. Its refs and values went with "
-                "it; call parallax.init() for a new one."
-            )
+            raise self._gone()
+
+    def _gone(self) -> ClusterLostError:
+        return ClusterLostError(
+            f"the cluster {self.cluster} is gone: {self.lost}. Its refs and values went with it; "
+            "call parallax.init() for a new one."
+        )
 
     @property
     def store(self) -> SharedStore:
@@ -252,10 +265,13 @@ class Client:
                 self._ids = counter(message.number)
                 self._ready_to_work.count()
             elif isinstance(message, Refused | Stopped):
-                reason = message.message if isinstance(message, Refused) else message.reason
                 if self.on_message is not None:
                     self.on_message(message)
-                self._lose(reason)
+                if isinstance(message, Refused):
+                    self._refused = message
+                    self._lose(message.message)
+                else:
+                    self._lose(message.reason)
             elif isinstance(message, Ping):
                 continue
             elif self.on_message is not None:
@@ -287,8 +303,8 @@ class Client:
             if message.id:
                 self.local[message.id] = self.local.get(message.id, 0) + 1
             calls = stream.advance(message.index, message.id)
-        for call in calls:
-            self.channel.later(lambda call=call: call(message.id))  # type: ignore[misc]
+            for call in calls:
+                self.channel.later(call)
 
     # ---- references -------------------------------------------------------------------------
 
@@ -520,6 +536,8 @@ class Client:
                 else:
                     mine = True
                 self._waiters.setdefault(object_id, []).append(waiter)
+            if self.lost:
+                waiter.finish()
             duplicates = count - len(distinct)
             if fail_fast and duplicates > 0:
                 waiter.remaining -= duplicates
@@ -582,13 +600,18 @@ class Client:
         ref = ObjectRef[Any](object_id, self)
 
         def settle() -> None:
-            if future.cancelled():
-                return
+            lost: list[int] = []
             try:
-                result = self.get([ref.id], 0 if ref.id in self.values else None)[0]
+                if ref.id not in self.values:
+                    raise self._gone()
+                result = self._load(ref.id, lost)
             except BaseException as error:  # noqa: BLE001 - whatever the task raised is the result
-                future.set_exception(error)
-            else:
+                if future.set_running_or_notify_cancel():
+                    future.set_exception(error)
+                return
+            if lost:  # its value was lost meanwhile, and is being rebuilt
+                self.when_ready(ref.id, settle)
+            elif future.set_running_or_notify_cancel():
                 future.set_result(result)
 
         self.when_ready(object_id, settle)
@@ -613,6 +636,8 @@ class Client:
             item = stream.item(index)
             if item is not None:
                 return item
+            if self.lost:
+                raise self._gone()
             stream.waiting.append((index, waiter))
         try:
             self._block(waiter, deadline, mine=True)
@@ -627,15 +652,25 @@ class Client:
 
     def when_item(self, task_id: int, index: int) -> concurrent.futures.Future[int]:
         """A future of the id of item `index`."""
-        self.check()
         future: concurrent.futures.Future[int] = concurrent.futures.Future()
         with self.lock:
             stream = self._stream(task_id)
+
+        def settle() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
             item = stream.item(index)
             if item is None:
-                stream.waiting.append((index, future.set_result))
-        if item is not None:
-            future.set_result(item)
+                future.set_exception(self._gone())
+            else:
+                future.set_result(item)
+
+        with self.lock:
+            there = stream.item(index) is not None or bool(self.lost)
+            if not there:
+                stream.waiting.append((index, settle))
+        if there:
+            settle()
         else:
             self.channel.flush()
         return future
@@ -673,9 +708,14 @@ class Client:
         answers: list[Answered] = []
         request = next(self._requests)
         with self.lock:
+            if self.lost:
+                raise self._gone()
             self._answers[request] = (waiter, answers)
-        self.channel.post(Asked(request, what, argument))
-        self.channel.wait(waiter, waiter.event, time.monotonic() + timeout_s)
+        try:
+            self.channel.post(Asked(request, what, argument))
+            self.channel.wait(waiter, waiter.event, time.monotonic() + timeout_s)
+        finally:
+            self._answers.pop(request, None)
         if not answers:
             self.check()
             raise ClusterLostError(f"the hub did not answer within {timeout_s:g} s")

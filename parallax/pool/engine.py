@@ -51,6 +51,8 @@ from parallax.pool.task_output import TaskOutput
 from parallax.pool.waiter import Waiter
 
 FLUSH_S = 0.001
+IDLE_NAP_S = 60.0
+"""An engine without a task is not interrupted, so it may sleep for long."""
 
 
 def run_engine(config: PoolConfig, number: int) -> None:
@@ -82,8 +84,18 @@ class _Work:
         self._event = threading.Event()
 
     def event(self) -> threading.Event:
-        """Never slept on: the main thread is the only one that waits for work."""
+        """Slept on only while a thread of user code, left over from a task, reads the channel."""
         return self._event
+
+    def came(self) -> None:
+        """There is something to do."""
+        self.done = True
+        self._event.set()
+
+    def ran_out(self) -> None:
+        """There is nothing to do."""
+        self.done = False
+        self._event.clear()
 
 
 class Engine:
@@ -141,7 +153,7 @@ class Engine:
         flushed_at = 0.0
         while True:
             if not queue:
-                channel.wait(work, work.event, FOREVER)
+                channel.wait(work, work.event, FOREVER, IDLE_NAP_S)
                 flushed_at = time.perf_counter()
             with self._client.lock:
                 if queue:
@@ -150,7 +162,7 @@ class Engine:
                 elif self._stopping or self._client.lost:
                     break
                 else:
-                    work.done = False
+                    work.ran_out()
                     continue
             self._execute(assignment)
             spec = self._library.specs[assignment.template]
@@ -207,7 +219,7 @@ class Engine:
                 self._reader.finish()
         elif isinstance(message, Stopped | Refused):
             self._stopping = True
-            self._work.done = True
+            self._work.came()
             # User code may never return; the node kills what does not go by itself.
 
     def _accept(self, tasks: list[Assignment]) -> None:
@@ -218,7 +230,7 @@ class Engine:
                 return
             for task in tasks:
                 self._queue[task.id] = task
-            self._work.done = True
+            self._work.came()
 
     def _give_back(self, ids: list[int], *, recalled: bool) -> None:
         with self._client.lock:

@@ -101,7 +101,6 @@ class Hub:
         self._socket.close()
         self._context.term()
         self._watch.close()
-        self._wakeup.close()
 
     # ---- in ---------------------------------------------------------------------------------
 
