@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 from collections import deque
-from collections.abc import AsyncIterator, Generator, Iterator
-from typing import Any, Generic, Protocol, TypeVar
+from collections.abc import AsyncIterator, Generator, Iterable, Iterator
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from parallax.errors import UsageError
 from parallax.ids import hex_id
@@ -19,6 +19,8 @@ class RefOwner(Protocol):
     """The session side of a ref: it counts references and fetches values."""
 
     cluster: str
+    lost: str
+    """Why its values are out of reach; empty while they are not."""
     dropped: deque[int]
     """Ids of refs that were garbage collected. A finalizer may only append here."""
 
@@ -32,7 +34,10 @@ class RefOwner(Protocol):
         """The state of the object in a word, without asking anybody."""
 
     def next_item(self, task_id: int, index: int, timeout_s: float | None) -> int:
-        """The id of item `index` of a stream; 0 at its end. Blocks."""
+        """The id of item `index` of a stream; 0 at its end. Blocks.
+
+        An error in the task is its last item, under the task's own id.
+        """
 
     def when_item(self, task_id: int, index: int) -> concurrent.futures.Future[int]:
         """The same as a future."""
@@ -44,6 +49,7 @@ class RefOwner(Protocol):
         """The reader is gone."""
 
 
+AnyRef: TypeAlias = "ObjectRef[Any] | ObjectRefGenerator[Any]"
 _owners: dict[str, RefOwner] = {}
 
 
@@ -103,6 +109,8 @@ class ObjectRef(Generic[T]):
         return isinstance(other, ObjectRef) and other.id == self.id and other._owner is self._owner
 
     def __reduce__(self) -> tuple[Any, ...]:
+        if self.owner.lost:
+            raise stale(self)
         note(self.id)
         return _rebuild, (self.owner.cluster, self.id)
 
@@ -122,6 +130,25 @@ class ObjectRef(Generic[T]):
             owner.dropped.append(self.id)
 
 
+def stale(ref: AnyRef) -> UsageError:
+    """The error for a ref whose session is over, or is not the one that it was given to."""
+    return UsageError(
+        f"{ref!r} belongs to another session, or to one that was shut down: its value is out of "
+        "reach. Make it anew in this session."
+    )
+
+
+def check_owner(owner: RefOwner, refs: Iterable[AnyRef]) -> None:
+    """Check that all refs are of this session.
+
+    Raises:
+        UsageError: one is not.
+    """
+    for ref in refs:
+        if ref._owner is not owner:
+            raise stale(ref)
+
+
 def _rebuild(cluster: str, object_id: int) -> ObjectRef[Any]:
     owner = _owners.get(cluster)
     if owner is None:
@@ -137,19 +164,13 @@ class ObjectRefGenerator(Generic[T]):
     """The results of a generator task, each a ref as soon as it was yielded.
 
     Iterate over it with ``for`` or ``async for``. An exception in the task comes as the last
-    ref, whose `get` raises. `completed` is a ref that is ready when the task has ended.
+    ref, whose `get` raises. A task whose generator is gone is cancelled.
     """
 
-    def __init__(self, task: ObjectRef[None], owner: RefOwner) -> None:
-        self.completed = task
+    def __init__(self, task_id: int, owner: RefOwner) -> None:
+        self.task_id = task_id
         self._owner = owner
         self._index = 0
-        self._failed = False
-
-    @property
-    def task_id(self) -> int:
-        """The id of the task behind it."""
-        return self.completed.id
 
     def __iter__(self) -> Iterator[ObjectRef[T]]:
         return self
@@ -179,15 +200,26 @@ class ObjectRefGenerator(Generic[T]):
             raise StopAsyncIteration
         return ref
 
+    def hex(self) -> str:
+        """The task's id as 16 hexadecimal digits."""
+        return hex_id(self.task_id)
+
+    @property
+    def owner(self) -> RefOwner:
+        """The session that it belongs to."""
+        return self._owner
+
     def _take(self, item: int) -> ObjectRef[T] | None:
         if item == 0:
-            if self._owner.describe(self.task_id) == "failed" and not self._failed:
-                self._failed = True
-                return self.completed  # type: ignore[return-value]
             return None
         self._index += 1
         self._owner.consumed(self.task_id, self._index)
         return ObjectRef(item, self._owner)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError(
+            "an ObjectRefGenerator is read where it was made: pass its refs on, one by one."
+        )
 
     def __del__(self) -> None:
         owner = getattr(self, "_owner", None)
@@ -195,4 +227,4 @@ class ObjectRefGenerator(Generic[T]):
             owner.dropped.append(-self.task_id)
 
     def __repr__(self) -> str:
-        return f"ObjectRefGenerator({self.completed.hex()}, {self._index} taken)"
+        return f"ObjectRefGenerator({self.hex()}, {self._index} taken)"

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from parallax.api.checks import check_timeout
 from parallax.errors import UsageError
 from parallax.ids import hex_id
 from parallax.messages import Failure
@@ -63,33 +64,24 @@ class Job:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until no task of the job is pending; False when `timeout` seconds passed first."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        session = current()
-        while (row := self._row())["state"] == "running":
-            left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
-            if not row["tasks"]:
-                continue
-            last = session.ref(row["tasks"][-1])
-            if not session.wait([last], 1, left_s, fetch=False):
-                return False
-        return True
+        return current().wait_job(self._number, check_timeout(timeout))
 
     def cancel(self) -> None:
         """Cancel all its tasks that have not ended."""
         session = current()
-        refs = [session.ref(task) for task in self._row()["tasks"]]
-        if refs:
-            session.cancel(refs, force=False, recursive=True)
+        if tasks := session.ask("job_tasks", self._number):
+            session.cancel(tasks, force=False, recursive=True)
 
     def errors(self) -> list[BaseException]:
         """The errors of its failed tasks: the first 100."""
         return [
-            to_error(msgspec.convert(failure, Failure)) for _, _, failure in self._row()["errors"]
+            to_error(msgspec.convert(failure, Failure))
+            for _, _, failure in current().ask("job_errors", self._number)
         ]
 
     def output(self) -> str:
         """What its tasks have printed: the newest part."""
-        return "".join(text for _, _, text in self._row()["output"])
+        return "".join(text for _, _, text in current().ask("job_output", self._number))
 
     def _row(self) -> dict[str, Any]:
         row: dict[str, Any] = current().ask("job", self._number)

@@ -11,7 +11,8 @@ from parallax.api.checks import check_timeout, refs_of
 from parallax.api.remote import RemoteFunction
 from parallax.errors import GetTimeoutError, UsageError
 from parallax.refs import ObjectRef, ObjectRefGenerator
-from parallax.sessions.current import current
+from parallax.sessions.current import current, current_of
+from parallax.sessions.protocol import Session
 
 T = TypeVar("T")
 
@@ -70,10 +71,11 @@ def get(refs: Any, *, timeout: float | None = None) -> Any:
     """
     timeout_s = check_timeout(timeout)
     if type(refs) is ObjectRef:
-        return current().get([refs], timeout_s)[0]
+        return current_of([refs]).get([refs], timeout_s)[0]
     if isinstance(refs, ObjectRefGenerator):
         raise TypeError("get takes ObjectRefs; iterate over the generator to get its refs.")
-    return current().get(refs_of(refs, "get"), timeout_s)
+    found = refs_of(refs, "get")
+    return current_of(found).get(found, timeout_s)
 
 
 def wait(
@@ -110,7 +112,7 @@ def wait(
         raise UsageError(
             f"num_returns={num_returns!r} must be from 1 to the number of refs, {len(found)}."
         )
-    done = current().wait(found, num_returns, timeout_s, fetch=fetch_local)
+    done = current_of(found).wait(found, num_returns, timeout_s, fetch=fetch_local)
     ready = [ref for ref in found if ref.id in done][:num_returns]
     chosen = {ref.id for ref in ready}
     return ready, [ref for ref in found if ref.id not in chosen]
@@ -135,11 +137,12 @@ def as_completed(
         GetTimeoutError: not all were ready in time.
     """
     found = list(dict.fromkeys(refs_of(refs, "as_completed")))
-    return _as_completed(found, check_timeout(timeout))
+    return _as_completed(current_of(found), found, check_timeout(timeout))
 
 
-def _as_completed(refs: list[ObjectRef[T]], timeout_s: float | None) -> Iterator[ObjectRef[T]]:
-    session = current()
+def _as_completed(
+    session: Session, refs: list[ObjectRef[T]], timeout_s: float | None
+) -> Iterator[ObjectRef[T]]:
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     while refs:
         left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
@@ -207,8 +210,7 @@ def cancel(
     Raises:
         TypeError: `ref` is no ref.
     """
-    if isinstance(ref, ObjectRefGenerator):
-        ref = ref.completed
-    if not isinstance(ref, ObjectRef):
+    if not isinstance(ref, ObjectRef | ObjectRefGenerator):
         raise TypeError(f"cancel takes an ObjectRef, not {type(ref).__name__}.")
-    current().cancel([ref], force=force, recursive=recursive)
+    number = ref.id if isinstance(ref, ObjectRef) else ref.task_id
+    current_of([ref]).cancel([number], force=force, recursive=recursive)

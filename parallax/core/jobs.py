@@ -50,6 +50,7 @@ class JobRecord:
         "id",
         "lanes",
         "name",
+        "opened_at",
         "output",
         "output_bytes",
         "owner",
@@ -65,7 +66,10 @@ class JobRecord:
         self.source = opened.source
         self.owner = owner
         self.started_at = opened.started_at or now
+        """By the client's clock, in seconds since the epoch."""
+        self.opened_at = now
         self.ended_at = 0.0
+        """Like `opened_at` by the clock of the machine; of no meaning while tasks are pending."""
         self.used_s = 0.0
         """Engine time it has had, as far as that matters for whose turn it is."""
         self.groups: dict[tuple[int, int], Group] = {}
@@ -112,6 +116,12 @@ class JobRecord:
             return "cancelled"
         return "done"
 
+    def _ended_at(self) -> float:
+        """By the client's clock; 0 while there is, or was, nothing to end."""
+        if self.pending or not self.ended_at:
+            return 0.0
+        return self.started_at + self.ended_at - self.opened_at
+
     def snapshot(self) -> dict[str, Any]:
         """As plain data."""
         return {
@@ -122,7 +132,7 @@ class JobRecord:
             "source": self.source,
             "owner": self.owner,
             "started_at": self.started_at,
-            "ended_at": self.ended_at,
+            "ended_at": self._ended_at(),
             "counts": {name: counts.row() for name, counts in self.counts.items()},
         }
 

@@ -79,12 +79,21 @@ def _jobs(machine: Machine, peer: PeerRecord, argument: Any) -> Any:
 
 
 def _job(machine: Machine, peer: PeerRecord, argument: Any) -> Any:
+    return _job_row(machine, machine.jobs[argument])
+
+
+def _job_tasks(machine: Machine, peer: PeerRecord, argument: Any) -> Any:
+    """The tasks of a job that have not ended."""
     job = machine.jobs[argument]
-    row = _job_row(machine, job)
-    row["errors"] = [(task, name, failure) for task, name, failure in job.errors]
-    row["output"] = list(job.output)
-    row["tasks"] = [t.id for t in machine.tasks.rows.values() if t.group.job is job]
-    return row
+    return [task.id for task in machine.tasks.rows.values() if task.group.job is job]
+
+
+def _job_errors(machine: Machine, peer: PeerRecord, argument: Any) -> Any:
+    return list(machine.jobs[argument].errors)
+
+
+def _job_output(machine: Machine, peer: PeerRecord, argument: Any) -> Any:
+    return list(machine.jobs[argument].output)
 
 
 def _job_row(machine: Machine, job: Any) -> dict[str, Any]:
@@ -145,6 +154,9 @@ _VIEWS: dict[str, Callable[[Machine, PeerRecord, Any], Any]] = {
     "resources": _resources,
     "jobs": _jobs,
     "job": _job,
+    "job_tasks": _job_tasks,
+    "job_errors": _job_errors,
+    "job_output": _job_output,
     "task": _task,
     "timeline": _timeline,
     "counts": _counts,

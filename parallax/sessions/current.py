@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Sequence
 
 from parallax.errors import UsageError
 from parallax.pool.context import engine
+from parallax.refs import AnyRef, check_owner, stale
 from parallax.sessions.pool import PoolSession
 from parallax.sessions.protocol import Session
 from parallax.sessions.start import StartOptions, start
@@ -22,6 +24,19 @@ def current() -> Session:
     if session is None:
         with _lock:
             session = _session or _start(StartOptions())
+    return session
+
+
+def current_of(refs: Sequence[AnyRef]) -> Session:
+    """The session, which must be that of all these refs. None is started for refs of an old one.
+
+    Raises:
+        UsageError: a ref belongs to another session, or to one that is over.
+    """
+    if _session is None and engine.client is None and refs:
+        raise stale(refs[0])
+    session = current()
+    check_owner(session.owner, refs)
     return session
 
 

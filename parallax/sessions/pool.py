@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextvars
-import hashlib
-import itertools
 import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from parallax.errors import UsageError
 from parallax.messages import Chunk, JobOpened, Said
 from parallax.pool.calls import NO_ARGUMENTS, pack_call
 from parallax.pool.client import Client
 from parallax.pool.context import engine
-from parallax.refs import ObjectRef, ObjectRefGenerator
+from parallax.refs import ObjectRef, ObjectRefGenerator, RefOwner, check_owner
 from parallax.serial.values import INLINE_LIMIT_BYTES, pack
 from parallax.sessions.bindings import Binder, Binding
 from parallax.sessions.jobs import JobChooser
 from parallax.sessions.protocol import Call, Submitted
+from parallax.sessions.seeds import UNSEEDED, Seeds, seed_base
 
 MAX_CHUNK = 64
 """Items of a map that travel together at most; an engine gives back what turns out to be slow."""
+MAX_PAUSE_S = 0.05
+"""Between two questions whether a job has ended."""
 
 
 class PoolSession:
@@ -51,12 +50,16 @@ class PoolSession:
         self._jobs = JobChooser(self.open_job)
         self._contexts: dict[int, contextvars.Context] = {}
         self._on_close = on_close
-        self._seed = -1 if seed is None else _seed_base(seed)
-        self._submissions = itertools.count()
+        self._seeds = Seeds(seed)
         self._width = 0
         if log_to_driver:
             client.on_said = self._say
         client.on_noted = _note
+
+    @property
+    def owner(self) -> RefOwner:
+        """See `Session`."""
+        return self.client
 
     @property
     def closed(self) -> bool:
@@ -86,24 +89,23 @@ class PoolSession:
             packed, values = pack_call(args, kwargs)
             if values:
                 deps = [ref.id for ref in values]
-                self._check_owners(values)
+                check_owner(client, values)
             refs = packed.refs
             data = packed.data
             if packed.buffers or len(data) > INLINE_LIMIT_BYTES:
                 hidden, data = client.put_packed(packed)
                 refs = [*refs, hidden]
         job, parent, seed = self._place()
-        count = binding.num_returns
+        count = 0 if call.streaming else binding.num_returns
         task_id = client.submit(
             job, parent, binding.template, data, deps, refs, count, seed, stream=call.streaming
         )
         if hidden:
             client.dropped.append(hidden)
         if count == 1:
-            ref: ObjectRef[Any] = ObjectRef(task_id, client)
-            return ObjectRefGenerator(ref, client) if call.streaming else ref
+            return ObjectRef(task_id, client)
         if count == 0:
-            return None
+            return ObjectRefGenerator(task_id, client) if call.streaming else None
         return [ObjectRef(task_id + i, client) for i in range(count)]
 
     def submit_map(
@@ -171,25 +173,12 @@ class PoolSession:
         """The job, the parent task and the seed of a submission made here and now."""
         task = engine.task
         if task is not None:
-            seed = -1
+            seed = UNSEEDED
             if task.seed >= 0:
-                seed = _seed_base(task.seed) + engine.children
+                seed = seed_base(task.seed) + engine.children
                 engine.children += count
             return task.job, task.task, seed
-        seed = -1
-        if self._seed >= 0:
-            seed = self._seed + next(self._submissions)
-            for _ in range(count - 1):
-                next(self._submissions)
-        return self._jobs.current(), 0, seed
-
-    def _check_owners(self, refs: Sequence[ObjectRef[Any]]) -> None:
-        for ref in refs:
-            if ref._owner is not self.client:
-                raise UsageError(
-                    f"{ref!r} belongs to another session, or to one that was shut down. Make it "
-                    "anew in this session."
-                )
+        return self._jobs.current(), 0, self._seeds.take(count)
 
     def _cpus(self) -> int:
         if not self._width:
@@ -204,25 +193,18 @@ class PoolSession:
 
     def get(self, refs: Sequence[ObjectRef[Any]], timeout_s: float | None) -> list[Any]:
         """See `Session`."""
-        self._check_owners(refs)
         return self.client.get([ref.id for ref in refs], timeout_s)
 
     def wait(
         self, refs: Sequence[ObjectRef[Any]], count: int, timeout_s: float | None, *, fetch: bool
     ) -> set[int]:
         """See `Session`."""
-        self._check_owners(refs)
         return self.client.wait([ref.id for ref in refs], count, timeout_s)
 
-    def cancel(self, refs: Sequence[ObjectRef[Any]], *, force: bool, recursive: bool) -> None:
+    def cancel(self, ids: Sequence[int], *, force: bool, recursive: bool) -> None:
         """See `Session`."""
-        self._check_owners(refs)
         self.client.check()
-        self.client.cancel([ref.id for ref in refs], force=force, recursive=recursive)
-
-    def future(self, object_id: int) -> concurrent.futures.Future[Any]:
-        """See `Session`."""
-        return self.client.future(object_id)
+        self.client.cancel(list(ids), force=force, recursive=recursive)
 
     # ---- the rest ---------------------------------------------------------------------------
 
@@ -243,6 +225,19 @@ class PoolSession:
         self._contexts[job] = contextvars.copy_context()
         client.channel.post(JobOpened(job, name, cell, source, time.time()))
         return job
+
+    def wait_job(self, job: int, timeout_s: float | None) -> bool:
+        """See `Session`."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        pause_s = 0.001
+        # The hub tells clients of objects, not of jobs; asking costs it some 50 µs.
+        while self.ask("job", job)["state"] == "running":
+            left_s = pause_s if deadline is None else deadline - time.monotonic()
+            if left_s <= 0:
+                return False
+            time.sleep(min(pause_s, left_s))
+            pause_s = min(2 * pause_s, MAX_PAUSE_S)
+        return True
 
     def context(self) -> dict[str, Any]:
         """See `Session`."""
@@ -283,9 +278,3 @@ def _note(text: str) -> None:
 
 def _has_refs(args: tuple[Any, ...]) -> bool:
     return any(type(arg) is ObjectRef for arg in args)
-
-
-def _seed_base(seed: int) -> int:
-    """Where the seeds of a run start: far from those of other runs, and positive."""
-    digest = hashlib.blake2b(str(seed).encode(), digest_size=6).digest()
-    return int.from_bytes(digest, "big")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 from collections.abc import MutableMapping, Sequence
 from typing import Any, Protocol
 
 from parallax.options import TaskOptions
-from parallax.refs import ObjectRef, ObjectRefGenerator
+from parallax.refs import ObjectRef, ObjectRefGenerator, RefOwner
 
 Submitted = ObjectRef[Any] | list[ObjectRef[Any]] | ObjectRefGenerator[Any] | None
 """What `remote()` returns: by num_returns a ref, a list of them, a generator, or nothing."""
@@ -35,6 +34,10 @@ class Session(Protocol):
     namespace: str
 
     @property
+    def owner(self) -> RefOwner:
+        """What its refs belong to."""
+
+    @property
     def closed(self) -> bool:
         """Whether it was shut down, or lost."""
 
@@ -57,14 +60,11 @@ class Session(Protocol):
     ) -> set[int]:
         """Wait until `count` of these distinct refs are ready; the ids of all that are."""
 
-    def cancel(self, refs: Sequence[ObjectRef[Any]], *, force: bool, recursive: bool) -> None:
-        """Cancel the tasks that make these objects."""
-
-    def future(self, object_id: int) -> concurrent.futures.Future[Any]:
-        """A future of the object's value."""
+    def cancel(self, ids: Sequence[int], *, force: bool, recursive: bool) -> None:
+        """Cancel these tasks, and those that make these objects. Returns at once."""
 
     def ask(self, what: str, argument: Any = None) -> Any:
-        """Ask the cluster: nodes, resources, jobs, job, task, timeline, counts.
+        """Ask the cluster: nodes, resources, jobs, job and what is in it, task, timeline.
 
         Raises:
             LookupError: it does not know what it was asked about.
@@ -75,6 +75,9 @@ class Session(Protocol):
 
     def open_job(self, name: str, cell: str = "", source: str = "") -> int:
         """Make a job; returns its id."""
+
+    def wait_job(self, job: int, timeout_s: float | None) -> bool:
+        """Wait until no task of the job is pending; False when time ran out first."""
 
     def context(self) -> dict[str, Any]:
         """Where the calling code runs: task, node and engine ids, and so on."""

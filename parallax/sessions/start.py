@@ -12,6 +12,7 @@ from parallax.net.connection import Connection
 from parallax.pool import local
 from parallax.pool.client import Client
 from parallax.pool.paths import connection_file
+from parallax.pool.resources import detect_resources
 from parallax.sessions.inline import InlineSession
 from parallax.sessions.pool import PoolSession
 from parallax.sessions.protocol import Session
@@ -56,7 +57,11 @@ def start(options: StartOptions) -> Session:
     """
     address = options.address or os.environ.get("PARALLAX_ADDRESS") or None
     if address == "inline":
-        return InlineSession(namespace=options.namespace or "", seed=options.seed)
+        request = options.pool
+        resources = detect_resources(
+            request.num_cpus, request.num_gpus, request.memory, request.resources
+        )
+        return InlineSession(resources, namespace=options.namespace or "", seed=options.seed)
     if address is not None and address.split(":")[0] == "ray":
         raise UsageError("sessions on Ray clusters are not part of this version yet.")
     if address is not None:

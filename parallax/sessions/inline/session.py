@@ -1,0 +1,321 @@
+"""The door of an inline session."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from parallax.core.objects import gone
+from parallax.core.resources import Demand
+from parallax.errors import ClusterLostError, GetTimeoutError, UsageError
+from parallax.ids import hex_id, new_token
+from parallax.messages import Failure
+from parallax.options import NodeAffinity
+from parallax.pool.calls import pack_call
+from parallax.pool.failures import to_error
+from parallax.refs import (
+    ObjectRef,
+    ObjectRefGenerator,
+    RefOwner,
+    check_owner,
+    forget_owner,
+    register_owner,
+)
+from parallax.serial.functions import ship
+from parallax.serial.values import pack, unpack
+from parallax.sessions.inline.book import ENGINE, InlineBook
+from parallax.sessions.inline.objects import InlineObject
+from parallax.sessions.inline.runner import InlineRunner
+from parallax.sessions.inline.tasks import InlineStream, running
+from parallax.sessions.inline.views import answer
+from parallax.sessions.jobs import JobChooser
+from parallax.sessions.protocol import Call, Submitted
+from parallax.sessions.seeds import Seeds
+
+
+class InlineSession:
+    """Runs every task in the thread that submits it. Thread-safe.
+
+    Args:
+        resources: what tasks may ask for.
+    """
+
+    name = "inline"
+
+    def __init__(
+        self, resources: Mapping[str, float], *, namespace: str = "", seed: int | None = None
+    ) -> None:
+        self.namespace = namespace
+        self.cluster = new_token()
+        self.lost = ""
+        self.dropped: deque[int] = deque()
+        self._resources = dict(resources)
+        self._book = InlineBook()
+        self._runner = InlineRunner(self._book)
+        self._seeds = Seeds(seed)
+        self._jobs = JobChooser(self.open_job)
+        register_owner(self)
+
+    @property
+    def owner(self) -> RefOwner:
+        """See `Session`."""
+        return self
+
+    @property
+    def closed(self) -> bool:
+        """See `Session`."""
+        return bool(self.lost)
+
+    def close(self) -> None:
+        """See `Session`."""
+        for task_id in list(self._book.streams):
+            self._runner.drop_stream(task_id)
+        self.lost = self.lost or "this session was shut down"
+        forget_owner(self)
+        self._book.clear()
+
+    # ---- tasks ------------------------------------------------------------------------------
+
+    def submit(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Submitted:
+        """See `Session`. Returns when the task has ended; a streaming one waits for its reader."""
+        self._enter()
+        self._require_shippable(call)
+        packed, deps = pack_call(args, kwargs)
+        check_owner(self, deps)
+        for ref in deps:
+            self._settle(ref.id, None)
+        parent = running.get()
+        job = self._book.jobs[parent.job.id if parent else self._jobs.current()]
+        seed = (parent.seeds if parent else self._seeds).take()
+        task = self._book.accept(call, job, seed, packed, [ref.id for ref in deps])
+        refs: list[ObjectRef[Any]] = [ObjectRef(object_id, self) for object_id in task.ids]
+        if (failure := self._infeasible(call, task.id)) is not None:
+            self._book.fail(task, failure)
+        if isinstance(task, InlineStream):
+            return ObjectRefGenerator(task.id, self)
+        if task.id in self._book.tasks:
+            self._runner.run(task)
+        return refs[0] if call.num_returns == 1 else refs or None
+
+    def submit_map(
+        self, call: Call, items: Sequence[tuple[Any, ...]], chunk: int | None
+    ) -> list[ObjectRef[Any]]:
+        """See `Session`."""
+        return [self.submit(call, args, {}) for args in items]  # type: ignore[misc]
+
+    def _require_shippable(self, call: Call) -> None:
+        """Refuse what a pool would refuse. Costs a pass of pickling for each version."""
+        guard = call.shared.get(self)
+        if guard is None or guard.stale():
+            call.shared[self] = ship(call.function).guard
+
+    def _infeasible(self, call: Call, task_id: int) -> Failure | None:
+        options = call.task_options
+        strategy = options.scheduling_strategy
+        where = ""
+        if isinstance(strategy, NodeAffinity) and strategy.node != 0 and not strategy.soft:
+            where = f" on node {strategy.node}"
+        fits = all(self._resources.get(name, 0) >= n for name, n in options.demand.items())
+        if fits and not where:
+            return None
+        return Failure(
+            "infeasible",
+            f"{call.name} asks for {Demand(options.demand).describe()}{where}, which no node of "
+            f"this session has (node 0: {Demand(self._resources).describe()}). Ask for less with "
+            ".options(...), or give this process more with parallax.init('inline', num_cpus=...).",
+            b"",
+            task_id,
+        )
+
+    def cancel(self, ids: Sequence[int], *, force: bool, recursive: bool) -> None:
+        """See `Session`. A task that runs sees `is_canceled()`, and ends as cancelled."""
+        self._enter()
+        for object_id in ids:
+            task = self._book.task_of(object_id)
+            if task is not None:
+                self._runner.cancel(task)
+
+    # ---- streaming tasks --------------------------------------------------------------------
+
+    def next_item(self, task_id: int, index: int, timeout_s: float | None) -> int:
+        """See `RefOwner`. The task goes on in this thread; no timeout strikes."""
+        self._enter()
+        stream = self._stream(task_id)
+        with stream.turn:
+            while len(stream.item_ids) <= index and task_id in self._book.tasks:
+                self._runner.advance(stream)
+        return stream.item_ids[index] if index < len(stream.item_ids) else 0
+
+    def when_item(self, task_id: int, index: int) -> concurrent.futures.Future[int]:
+        """See `RefOwner`. The future is done already."""
+        future: concurrent.futures.Future[int] = concurrent.futures.Future()
+        future.set_result(self.next_item(task_id, index, None))
+        return future
+
+    def consumed(self, task_id: int, count: int) -> None:
+        """See `RefOwner`."""
+        self._stream(task_id).taken = count
+
+    def _stream(self, task_id: int) -> InlineStream:
+        stream = self._book.streams.get(task_id)
+        if stream is None:
+            raise UsageError("this generator is read in another process; pass its refs instead")
+        return stream
+
+    # ---- objects ----------------------------------------------------------------------------
+
+    def put(self, value: Any) -> ObjectRef[Any]:
+        """See `Session`."""
+        self._enter()
+        return ObjectRef(self._book.new_object(pack(value)), self)
+
+    def get(self, refs: Sequence[ObjectRef[Any]], timeout_s: float | None) -> list[Any]:
+        """See `Session`. Waits only for tasks that other threads have submitted."""
+        self._enter()
+        for ref in refs:
+            row = self._book.objects.rows.get(ref.id)
+            if row is not None and isinstance(row.value, Failure):
+                raise _error_of(row)
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        for ref in refs:
+            self._settle(ref.id, deadline)
+        return [self._load(ref.id) for ref in refs]
+
+    def wait(
+        self, refs: Sequence[ObjectRef[Any]], count: int, timeout_s: float | None, *, fetch: bool
+    ) -> set[int]:
+        """See `Session`."""
+        self._enter()
+        ids = [ref.id for ref in refs]
+        with self._book.changed:
+            self._book.changed.wait_for(
+                lambda: self.lost or sum(map(self._book.is_ready, ids)) >= count, timeout_s
+            )
+        self._check()
+        return set(filter(self._book.is_ready, ids))
+
+    def _settle(self, object_id: int, deadline: float | None) -> None:
+        """Wait until the object has a value, or never will."""
+        left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
+        with self._book.changed:
+            if not self._book.changed.wait_for(
+                lambda: self.lost or self._book.is_ready(object_id), left_s
+            ):
+                raise GetTimeoutError(
+                    f"object {hex_id(object_id)} was not ready in time: its task runs in another "
+                    "thread. Call get again."
+                )
+        self._check()
+
+    def _load(self, object_id: int) -> Any:
+        row = self._book.objects.rows.get(object_id)
+        if row is None:
+            raise to_error(gone(object_id))
+        if not isinstance(row.value, bytes):
+            raise _error_of(row)
+        return unpack(row.value)
+
+    def future(self, object_id: int) -> concurrent.futures.Future[Any]:
+        """See `RefOwner`. The future is done already."""
+        self._enter()
+        future: concurrent.futures.Future[Any] = concurrent.futures.Future()
+        try:
+            self._settle(object_id, None)
+            future.set_result(self._load(object_id))
+        except Exception as error:  # noqa: BLE001 - whatever the task raised is the result
+            future.set_exception(error)
+        return future
+
+    # ---- references -------------------------------------------------------------------------
+
+    def adopt(self, object_id: int) -> None:
+        """See `RefOwner`."""
+        with self._book.changed:
+            self._book.objects.hold(object_id)
+
+    def ref(self, object_id: int) -> ObjectRef[Any]:
+        """See `Session`."""
+        self.adopt(object_id)
+        return ObjectRef(object_id, self)
+
+    def describe(self, object_id: int) -> str:
+        """See `RefOwner`."""
+        row = self._book.objects.rows.get(object_id)
+        if row is None:
+            return "stale"
+        if row.value is None:
+            return "pending"
+        return "failed" if isinstance(row.value, Failure) else "ready"
+
+    def close_stream(self, task_id: int) -> None:
+        """See `RefOwner`."""
+        self.dropped.append(-task_id)
+
+    def _enter(self) -> None:
+        """At the door of each verb: drop what was garbage collected."""
+        self._check()
+        while self.dropped:
+            object_id = self.dropped.popleft()
+            if object_id < 0:
+                self._runner.drop_stream(-object_id)
+            else:
+                with self._book.changed:
+                    self._book.objects.drop(object_id)
+
+    def _check(self) -> None:
+        if self.lost:
+            raise ClusterLostError(
+                f"the session {self.cluster} is gone: {self.lost}. Its refs and values went with "
+                "it; call parallax.init() for a new one."
+            )
+
+    # ---- the rest ---------------------------------------------------------------------------
+
+    def ask(self, what: str, argument: Any = None) -> Any:
+        """See `Session`."""
+        self._enter()
+        with self._book.changed:
+            return answer(self._book, self._resources, what, argument)
+
+    def open_job(self, name: str, cell: str = "", source: str = "") -> int:
+        """See `Session`."""
+        return self._book.open_job(name, cell, source)
+
+    def wait_job(self, job: int, timeout_s: float | None) -> bool:
+        """See `Session`. Streaming tasks of the job come to their end; their items stay."""
+        self._enter()
+        record = self._book.jobs[job]
+        for task in list(self._book.tasks.values()):
+            if task.job is record and isinstance(task, InlineStream):
+                self._runner.drain(task)
+        with self._book.changed:
+            done = self._book.changed.wait_for(lambda: self.lost or not record.pending, timeout_s)
+        self._check()
+        return bool(done)
+
+    def context(self) -> dict[str, Any]:
+        """See `Session`."""
+        task = running.get()
+        context = task.context if task else None
+        return {
+            "task": context.task if context else 0,
+            "task_name": context.name if context else "",
+            "job": context.job if context else 0,
+            "attempt": context.attempt if context else 0,
+            "resources": dict(context.demand) if context else {},
+            "node": 0,
+            "engine": ENGINE if context else 0,
+            "cancelled": task.cancelled if task else False,
+        }
+
+    def __repr__(self) -> str:
+        return f"<Session inline {'closed' if self.closed else 'open'}>"
+
+
+def _error_of(row: InlineObject) -> BaseException:
+    """The error, with the frames in which the task raised it behind those of the caller."""
+    assert isinstance(row.value, Failure)
+    return to_error(row.value).with_traceback(row.traceback)
