@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -26,9 +26,15 @@ def interrupt() -> None:
     signal.raise_signal(signal.SIGINT)
 
 
+@contextmanager
+def interrupted() -> Iterator[pytest.ExceptionInfo[KeyboardInterrupt]]:
+    with pytest.raises(KeyboardInterrupt) as caught:
+        yield caught
+
+
 def test_an_interrupt_waits_for_the_end_of_the_block() -> None:
     instance, steps = Shield(), []
-    with pytest.raises(KeyboardInterrupt), instance:
+    with interrupted(), instance:
         interrupt()
         steps.append("after")
         assert instance.noted
@@ -38,7 +44,7 @@ def test_an_interrupt_waits_for_the_end_of_the_block() -> None:
 
 def test_two_interrupts_in_one_block_are_one() -> None:
     instance = Shield()
-    with pytest.raises(KeyboardInterrupt), instance:
+    with interrupted(), instance:
         interrupt()
         interrupt()
     with instance:
@@ -56,7 +62,7 @@ def test_an_interrupt_just_as_the_handler_is_back_leaves_none_behind(
         if handler is usual:
             interrupt()
 
-    with pytest.raises(KeyboardInterrupt), instance:
+    with interrupted(), instance:
         interrupt()
         monkeypatch.setattr(shield, "set_handler", set_handler_and_interrupt)
     assert not instance.noted
@@ -64,7 +70,7 @@ def test_an_interrupt_just_as_the_handler_is_back_leaves_none_behind(
 
 def test_blocks_nest_and_the_outermost_raises() -> None:
     inner, outer = Shield(), Shield()
-    with pytest.raises(KeyboardInterrupt), outer:
+    with interrupted(), outer:
         with inner, inner:
             interrupt()
         assert inner.noted is False
@@ -72,7 +78,7 @@ def test_blocks_nest_and_the_outermost_raises() -> None:
 
 
 def test_an_exception_of_the_block_is_the_context_of_the_interrupt() -> None:
-    with pytest.raises(KeyboardInterrupt) as caught, Shield():
+    with interrupted() as caught, Shield():
         interrupt()
         raise ValueError("first")
     assert isinstance(caught.value.__context__, ValueError)
@@ -116,7 +122,7 @@ def test_other_threads_pass_through() -> None:
 
 def test_the_note_is_passed_on_while_the_block_runs() -> None:
     notes: list[bool] = []
-    with pytest.raises(KeyboardInterrupt), Shield(lambda: notes.append(True)):
+    with interrupted(), Shield(lambda: notes.append(True)):
         interrupt()
         assert notes == [True]
 
