@@ -24,7 +24,7 @@ help: ## List these commands
 
 .PHONY: demo
 demo: $(VENV)/.stamp-notebook ## Analyse 336,776 flights serially and in parallel; HTML in out/
-	@$(BIN)/python tools/demo.py
+	@$(BIN)/python -m tools.demo
 
 .PHONY: lab
 lab: $(VENV)/.stamp-notebook ## Open the gallery of notebooks in JupyterLab
@@ -53,8 +53,7 @@ format: $(VENV)/.stamp-test ## Format the code and mend what ruff can
 
 .PHONY: notebooks
 notebooks: $(VENV)/.stamp-test ## Run the notebooks of the gallery and store their outputs
-	$(BIN)/jupyter nbconvert --to notebook --execute --inplace \
-	  --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
+	@$(BIN)/python -m tools.store_outputs
 
 .PHONY: bench
 bench: $(BENCH_VENV)/.stamp ## Measure Parallax and its peers; writes docs/benchmarks.md

@@ -5,7 +5,7 @@
 set -u
 cd "$(dirname "$0")/.."
 
-.venv/bin/python tools/browser.py >/dev/null && exit 0
+.venv/bin/python -m tools.browser >/dev/null && exit 0
 
 without() {
   echo "$1: the browser tests will be skipped" >&2

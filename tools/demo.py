@@ -9,20 +9,18 @@ from __future__ import annotations
 import base64
 import re
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import nbformat
-from jupyter_client.manager import AsyncKernelManager
-from nbclient import NotebookClient
 from nbconvert import HTMLExporter
+
+from tools.execution import execute
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOK = ROOT / "notebooks" / "quickstart.ipynb"
 OUT = ROOT / "out"
-CELL_TIMEOUT_S = 300
 RESULT_CELL, PLOT_CELL = "compare", "plot"
 
 
@@ -33,7 +31,7 @@ def main() -> int:
         flush=True,
     )
     started = time.perf_counter()
-    execute(notebook)
+    execute(notebook, NOTEBOOK.parent, on_cell_start=print_heading)
     print(f"done in {time.perf_counter() - started:.0f} s; the notebook reports:\n")
     for line in stream_of(notebook, RESULT_CELL).splitlines():
         print(f"    {line}")
@@ -42,20 +40,6 @@ def main() -> int:
         print(f"    {path.relative_to(ROOT)}")
     print("\nto work in it yourself: make lab")
     return 0
-
-
-def execute(notebook: nbformat.NotebookNode) -> None:
-    """Run all cells in place. Raises `CellExecutionError` when one fails without announcing it."""
-    with tempfile.TemporaryDirectory() as folder:
-        # ipc: no port, and nothing to encrypt. Its sockets lie beside the connection file.
-        kernel = AsyncKernelManager(transport="ipc", connection_file=f"{folder}/kernel.json")
-        NotebookClient(
-            notebook,
-            km=kernel,
-            timeout=CELL_TIMEOUT_S,
-            resources={"metadata": {"path": str(NOTEBOOK.parent)}},
-            on_cell_start=print_heading,
-        ).execute()
 
 
 def print_heading(cell: nbformat.NotebookNode, cell_index: int) -> None:
