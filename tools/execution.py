@@ -33,4 +33,4 @@ def execute(
             record_timing=False,
             resources={"metadata": {"path": str(folder)}},
             on_cell_start=on_cell_start,
-        ).execute()
+        ).execute(cleanup_kc=True)
