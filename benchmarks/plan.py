@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from benchmarks.bars import barred_pairs
 from benchmarks.systems import SLOW
+from benchmarks.workloads import WORKLOADS
 
 _ROUNDS = 5
 _ROUNDS_BESIDE = 3
@@ -28,7 +29,7 @@ def rounds(system: str, workload: str) -> int:
     barred = (system, workload) in barred_pairs()
     if system in SLOW:
         return _ROUNDS_SLOW if barred else 1
-    return _ROUNDS if barred else _ROUNDS_BESIDE
+    return min(_ROUNDS if barred else _ROUNDS_BESIDE, WORKLOADS[workload].rounds)
 
 
 def plan(workloads: Sequence[str], systems: Sequence[str], *, quick: bool) -> list[Step]:

@@ -42,6 +42,8 @@ class Workload:
     run: Callable[[System], dict[str, float]]
     left_out: Mapping[str, str] = field(default_factory=dict)
     timeout_s: float = 120.0
+    rounds: int = 5
+    """At most, where the work takes long."""
 
 
 def warm_up(system: System, tasks: int = 200) -> None:
