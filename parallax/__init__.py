@@ -11,6 +11,7 @@
 Importing it starts nothing; the first task starts an engine pool.
 """
 
+from parallax import errors
 from parallax.api.cluster import (
     RuntimeContext,
     Session,
@@ -26,7 +27,6 @@ from parallax.api.cluster import (
 from parallax.api.jobs import Job, job, job_of, jobs
 from parallax.api.pools import Pool, pools
 from parallax.api.remote import RemoteFunction, remote
-from parallax import errors
 from parallax.api.verbs import as_completed, cancel, get, map_unordered, put, wait
 from parallax.options import NodeAffinity
 from parallax.refs import ObjectRef, ObjectRefGenerator
@@ -46,6 +46,7 @@ __all__ = [
     "available_resources",
     "cancel",
     "cluster_resources",
+    "errors",
     "get",
     "get_runtime_context",
     "init",

@@ -1,4 +1,4 @@
-"""The words that processes say to each other. No I/O here: `parallax.net.codec` puts them on a wire.
+"""The words that processes say to each other. `parallax.net.codec` puts them on a wire.
 
 Events are past tense and travel to the hub; instructions are what the hub says back. Every
 message is an array on the wire, tagged by a small int. Ids are ints (`parallax.ids`), durations

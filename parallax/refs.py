@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import concurrent.futures
 from collections import deque
 from collections.abc import AsyncIterator, Generator, Iterable, Iterator
@@ -100,6 +99,8 @@ class ObjectRef(Generic[T]):
         return self.owner.future(self.id)
 
     def __await__(self) -> Generator[Any, None, T]:
+        import asyncio  # late: a third of the time that importing all this takes
+
         return asyncio.wrap_future(self.future()).__await__()
 
     def __hash__(self) -> int:
@@ -194,6 +195,8 @@ class ObjectRefGenerator(Generic[T]):
         return self
 
     async def __anext__(self) -> ObjectRef[T]:
+        import asyncio
+
         item = await asyncio.wrap_future(self._owner.when_item(self.task_id, self._index))
         ref = self._take(item)
         if ref is None:

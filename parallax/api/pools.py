@@ -11,8 +11,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from parallax.api.jobs import totals_of
 from parallax.errors import ClusterLostError, UsageError
 from parallax.ids import hex_id
@@ -20,7 +18,6 @@ from parallax.net.connection import Connection
 from parallax.pool import local
 from parallax.pool.client import Client
 from parallax.pool.config import PoolConfig
-from parallax.pool.ending import end_pool
 from parallax.pool.paths import PREFIX, clusters_folder, runtime_folder
 from parallax.sessions.current import existing
 from parallax.store.shared import SharedStore
@@ -59,6 +56,8 @@ class Pool:
     @property
     def owner(self) -> str:
         """The command of the owner, empty for a named pool."""
+        import psutil  # late: no start needs it
+
         with contextlib.suppress(psutil.Error):
             if self.owner_pid:
                 return " ".join(psutil.Process(self.owner_pid).cmdline())
@@ -106,6 +105,8 @@ class Pool:
         Raises:
             ClusterLostError: something of it is still there; says what.
         """
+        from parallax.pool.ending import end_pool  # late: few processes need it
+
         return end_pool(self._connection, self._config, timeout_s)
 
     @contextmanager

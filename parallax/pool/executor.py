@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import os
 import time
@@ -124,6 +123,8 @@ class Executor:
                     self._run_generator(template, assignment, result)
                     result = None
                 elif inspect.iscoroutine(result):
+                    import asyncio  # late: see parallax.refs
+
                     result = asyncio.run(result)
             finally:
                 self._interrupts.end()

@@ -15,8 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-import psutil
-
 from parallax.errors import ClusterLostError, UsageError
 from parallax.ids import new_token
 from parallax.messages import ShutdownRequested
@@ -34,7 +32,7 @@ from parallax.pool.paths import (
 )
 from parallax.pool.resources import detect_resources
 from parallax.store.janitor import sweep
-from parallax.store.place import SHARED_MEMORY, choose_root, default_limit
+from parallax.store.place import SHARED_MEMORY, choose_root, default_limit, memory_bytes
 from parallax.version import VERSION
 
 START_TIMEOUT_S = 30.0
@@ -158,7 +156,7 @@ def start_pool(request: PoolRequest, *, owner_pid: int) -> tuple[PoolProcess, Co
         },
         path=[entry or os.getcwd() for entry in sys.path],
         cwd=os.getcwd(),
-        memory_floor_bytes=int(psutil.virtual_memory().total * MEMORY_FLOOR),
+        memory_floor_bytes=int(memory_bytes() * MEMORY_FLOOR),
     )
     process, log = _spawn(config)
     connection = Connection(
@@ -193,6 +191,8 @@ def _spawn(config: PoolConfig) -> tuple[subprocess.Popen[bytes], int]:
 
 def is_running(connection: Connection) -> bool:
     """Whether the hub of this connection still runs on this host."""
+    import psutil  # late: a start of one's own pool has no need of it
+
     try:
         process = psutil.Process(connection.pid)
         return process.status() != psutil.STATUS_ZOMBIE and (

@@ -10,7 +10,6 @@ import socket
 import time
 from pathlib import Path
 
-import psutil
 import zmq
 
 from parallax.messages import (
@@ -29,7 +28,6 @@ from parallax.messages import (
 from parallax.net import codec
 from parallax.pool.config import PoolConfig
 from parallax.pool.status import last_object, status_path
-from parallax.pool.zygote import kill_group
 from parallax.version import VERSION
 
 log = logging.getLogger("parallax.node")
@@ -53,7 +51,6 @@ class NodeAgent:
         self._zygote = zygote
         self._zygote_text = b""
         self._pids: dict[int, int] = {}
-        self._unwanted: set[int] = set()
         self._context = zmq.Context()
         self._socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
         self._socket.identity = b"n" + os.urandom(8)
@@ -98,9 +95,7 @@ class NodeAgent:
             self._check_memory()
 
     def close(self) -> None:
-        """Kill all engines and close. The zygote ends as its socket closes."""
-        for pid in self._pids.values():
-            kill_group(pid)
+        """Close. As its socket closes the zygote kills all engines and ends."""
         self._zygote.close()
         self._socket.close()
         self._context.term()
@@ -115,11 +110,7 @@ class NodeAgent:
             for number in message.numbers:
                 self._zygote.sendall(f"F {number}\n".encode())
         elif type(message) is EngineUnwanted:
-            pid = self._pids.get(message.number)
-            if pid is None:
-                self._unwanted.add(message.number)
-            else:
-                kill_group(pid)
+            self._zygote.sendall(f"K {message.number}\n".encode())
         elif type(message) is SegmentsFreed:
             for name in message.names:
                 self._remove_segment(name)
@@ -144,16 +135,12 @@ class NodeAgent:
             number, pid = int(numbers[0]), int(numbers[1])
             if word == b"S":
                 self._pids[number] = pid
-                if number in self._unwanted:
-                    self._unwanted.discard(number)
-                    kill_group(pid)
             else:
                 self._ended(number, pid, int(numbers[2]))
         return True
 
     def _ended(self, number: int, pid: int, status: int) -> None:
         self._pids.pop(number, None)
-        kill_group(pid)  # what the engine had started itself
         running = last_object(status_path(self._folder, number))
         detail = "" if status in (0, -signal.SIGKILL) else self._log_tail(number)
         log.info("engine %d (pid %d) ended with status %d", number, pid, status)
@@ -178,6 +165,8 @@ class NodeAgent:
         if now < self._memory_due or not self._pids:
             return
         self._memory_due = now + MEMORY_CHECK_S
+        import psutil  # late: engines are forked from what was imported before
+
         memory = psutil.virtual_memory()
         if memory.available < self._config.memory_floor_bytes:
             self._send(MemoryPressed(memory.available, memory.total))

@@ -6,9 +6,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-import psutil
-
 from parallax.errors import UsageError
+from parallax.store.place import memory_bytes
 
 MEMORY_SHARE = 0.7
 """Of the host's memory, for tasks that reserve some."""
@@ -34,7 +33,7 @@ def detect_resources(
     resources = {
         "CPU": float(usable_cpus() if num_cpus is None else num_cpus),
         "GPU": float(usable_gpus() if num_gpus is None else num_gpus),
-        "memory": float(usable_memory() * MEMORY_SHARE if memory is None else memory),
+        "memory": float(memory_bytes() * MEMORY_SHARE if memory is None else memory),
         **{name: float(amount) for name, amount in others.items()},
     }
     return {name: amount for name, amount in resources.items() if amount}
@@ -61,16 +60,6 @@ def _cgroup_cpus() -> float:
     if quota_us and period_us and int(quota_us) > 0:
         return int(quota_us) / int(period_us)
     return 0.0
-
-
-def usable_memory() -> int:
-    """Bytes of memory that this host or its cgroup offers."""
-    total = psutil.virtual_memory().total
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        text = _read(path)
-        if text and text.isdigit():
-            return min(total, int(text))
-    return total
 
 
 def usable_gpus() -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import sys
 from collections.abc import Iterator
@@ -51,6 +50,8 @@ def iterate_items(result: Any, task_name: str) -> Iterator[Any]:
 
 def _drain(items: Any) -> Iterator[Any]:
     """The items of an async generator, one at a time, on a loop of their own."""
+    import asyncio  # late: see parallax.refs
+
     with asyncio.Runner() as runner:
         while True:
             try:

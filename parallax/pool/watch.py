@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Container, Iterator
+from typing import TYPE_CHECKING
 
-import psutil
+if TYPE_CHECKING:
+    import psutil
 
 POLL_S = 0.5
 
@@ -34,16 +36,25 @@ class ProcessWatch:
 
     def add(self, key: int, pid: int) -> int:
         """Watch a process of this host."""
+        if not hasattr(os, "pidfd_open"):
+            self._look_up(key, pid)
+            return -1
         try:
-            if hasattr(os, "pidfd_open"):
-                fd = os.pidfd_open(pid)
-                self._fds[key] = fd
-                self._keys[fd] = key
-                return fd
-            self._processes[key] = psutil.Process(pid)
-        except (ProcessLookupError, psutil.NoSuchProcess):
+            fd = os.pidfd_open(pid)
+        except ProcessLookupError:
             self._gone.append(key)
-        return -1
+            return -1
+        self._fds[key] = fd
+        self._keys[fd] = key
+        return fd
+
+    def _look_up(self, key: int, pid: int) -> None:
+        import psutil
+
+        try:
+            self._processes[key] = psutil.Process(pid)
+        except psutil.NoSuchProcess:
+            self._gone.append(key)
 
     def fd(self, key: int) -> int:
         """The descriptor of a watched process, -1 when it has none."""
@@ -67,7 +78,7 @@ class ProcessWatch:
         gone, self._gone = self._gone, []
         yield from gone
         for key, process in list(self._processes.items()):
-            if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
+            if not process.is_running() or process.status() == "zombie":
                 del self._processes[key]
                 yield key
 

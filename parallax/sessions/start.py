@@ -13,7 +13,6 @@ from parallax.pool import local
 from parallax.pool.client import Client
 from parallax.pool.paths import connection_file
 from parallax.pool.resources import detect_resources
-from parallax.sessions.inline import InlineSession
 from parallax.sessions.pool import PoolSession
 from parallax.sessions.protocol import Session
 
@@ -61,6 +60,8 @@ def start(options: StartOptions) -> Session:
         resources = detect_resources(
             request.num_cpus, request.num_gpus, request.memory, request.resources
         )
+        from parallax.sessions.inline import InlineSession  # late: few processes need it
+
         return InlineSession(resources, namespace=options.namespace or "", seed=options.seed)
     if address is not None and address.split(":")[0] == "ray":
         raise UsageError("sessions on Ray clusters are not part of this version yet.")

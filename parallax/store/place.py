@@ -9,8 +9,6 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 PREFIX = "parallax"
 SHARED_MEMORY = Path("/dev/shm")
 _MEMORY_FRACTION = 0.3
@@ -72,7 +70,16 @@ def default_limit(root: Path) -> int:
 
 def memory_bytes() -> int:
     """The memory that this process may use: the host's, or what its cgroups allow if less."""
-    return min([psutil.virtual_memory().total, *_cgroup_limits()])
+    return min([_host_memory_bytes(), *_cgroup_limits()])
+
+
+def _host_memory_bytes() -> int:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError):  # no POSIX system
+        import psutil
+
+        return int(psutil.virtual_memory().total)
 
 
 def _free_bytes(path: Path) -> int:
