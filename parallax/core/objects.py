@@ -107,6 +107,15 @@ class ObjectTable:
         row.value = None
         row.freed = False
 
+    def give_up(self, row: ObjectRecord, failure: Failure) -> None:
+        """Its value is lost for good."""
+        task, row.task = row.task, None
+        if task is not None:
+            unused: list[ObjectRecord] = []
+            self._forget_result(task, unused)
+            self._sweep(unused)
+        self.complete(row, failure)
+
     def want(self, peer: int, object_id: int) -> None:
         """Answer `peer` when the object is ready: now, later, or that it never will be."""
         row = self.rows.get(object_id)

@@ -116,7 +116,7 @@ class Placement:
         self.fleet.lease(engine, shape, now)
         self.ready.serve(shape)
         shape.unreserve()
-        self._fill(engine, shape, now)
+        self._fill(engine, shape, now, chosen=True)
         self.relax(engine)  # its only task may have gone back to wait for a lost argument
 
     def _watch_hunger(self, shape: Shape, now: float) -> None:
@@ -183,9 +183,15 @@ class Placement:
             return False
         return len(self.ready.shapes) == 1 or now - engine.leased_at < SLICE_S
 
-    def _fill(self, engine: EngineRecord, shape: Shape, now: float) -> None:
+    def _fill(
+        self, engine: EngineRecord, shape: Shape, now: float, *, chosen: bool = False
+    ) -> None:
         """Queue tasks at the engine: one when it has none, and more ahead, up to `PREFETCH_S` of
-        work and a fair share of what is ready."""
+        work and a fair share of what is ready.
+
+        Args:
+            chosen: this engine was found to be the best for the first of them.
+        """
         queue = engine.queue
         fleet = self.fleet
         most = min(PREFETCH_MAX, 1 + shape.count // (2 * len(fleet.engines)))
@@ -207,8 +213,9 @@ class Placement:
                 or engine.recalling
             ):
                 break
-            if far and task.deps and self._better_elsewhere(engine, task):
+            if far and task.deps and not chosen and self._better_elsewhere(engine, task):
                 break
+            chosen = False
             self.ready.pop(lane)
             if rivals:
                 self.ready.charge(lane.job, mean_s if mean_s > 0.0 else UNKNOWN_S)

@@ -122,7 +122,7 @@ class Recovery:
                 task.state = TaskState.WAITING
                 again.append(task)
         for row, failure in hopeless:
-            self._objects.complete(row, failure)
+            self._objects.give_up(row, failure)
         for task in again:
             self._run_again(task)
 
