@@ -8,7 +8,7 @@ taken back (`parallax.core.recall`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from parallax.core.fleet import Fleet
 from parallax.core.interrupts import Interrupts
@@ -20,7 +20,7 @@ from parallax.core.records import EngineRecord, TaskRecord, Template
 from parallax.core.resources import NodeRecord
 from parallax.core.states import TaskState
 from parallax.core.timers import Timers
-from parallax.messages import Assignment, BlobDefined, Stored, Value
+from parallax.messages import Assignment, BlobDefined, Failure, Stored, Value
 
 PREFETCH_S = 0.006
 """Work queued ahead at an engine: several round trips, yet soon over."""
@@ -48,6 +48,8 @@ class Placement:
     ) -> None:
         self.fleet = fleet
         self.ready = ready
+        self.stale: Callable[[TaskRecord], None] = lambda task: None
+        """Told of ready tasks that have lost an argument; set by the task table."""
         self.recall = Recall(fleet, outbox, timers)
         self._objects = objects
         self._interrupts = interrupts
@@ -219,12 +221,13 @@ class Placement:
             self.ready.pop(lane)
             if rivals:
                 self.ready.charge(lane.job, mean_s if mean_s > 0.0 else UNKNOWN_S)
+            values: list[Value] = []
             if task.deps:
-                task.values = values = self._values(task)
-                if values is None:
+                values = self._values(task)
+                if not values:
+                    self.stale(task)
                     continue
-            else:
-                values = []
+                task.values = values
             task.state = TaskState.ASSIGNED
             task.engine = engine
             task.planned_s = mean_s if mean_s > 0.0 else 0.0
@@ -256,19 +259,15 @@ class Placement:
             if len(queue) > 1:
                 self.recall.crowded[engine.number] = engine
 
-    def _values(self, task: TaskRecord) -> list[Value] | None:
-        """The values of the task's arguments. When one was lost since the task became ready, its
-        rebuild is on: the task waits again, and there is None."""
-        rows = [self._objects.rows[object_id] for object_id in task.deps]
-        values = [row.value for row in rows if row.value is not None]
-        if len(values) == len(rows):
-            return values
-        task.state = TaskState.WAITING
-        task.waiting = len(rows) - len(values)
-        for row in rows:
-            if row.value is None:
-                row.wait(task)
-        return None
+    def _values(self, task: TaskRecord) -> list[Value]:
+        """The values of the task's arguments; none when one was lost since it became ready."""
+        values: list[Value] = []
+        for object_id in task.deps:
+            value = self._objects.rows[object_id].value
+            if value is None or type(value) is Failure:
+                return []
+            values.append(value)
+        return values
 
     def _better_elsewhere(self, engine: EngineRecord, task: TaskRecord) -> bool:
         """Do other nodes have more of the task's large arguments, and room for it?"""

@@ -48,6 +48,7 @@ class TaskTable:
         self._jobs = jobs
         self._failing: deque[tuple[TaskRecord, Failure]] = deque()
         objects.on_value = self._on_value
+        placement.stale = self.await_values
 
     # ---- submission -----------------------------------------------------------------------
 

@@ -1,0 +1,25 @@
+"""Tools to test what runs on Parallax, and Parallax itself, without processes and without waiting.
+
+`Cluster` runs the real scheduler on a virtual clock among simulated nodes, engines and clients.
+"""
+
+from parallax.testing.cluster import Client, Cluster, Faults, StuckError
+from parallax.testing.engines import TaskContext
+from parallax.testing.invariants import InvariantError, check, check_empty
+from parallax.testing.programs import Emit, Large, Options, Raised, Ref
+
+__all__ = [
+    "Client",
+    "Cluster",
+    "Emit",
+    "Faults",
+    "InvariantError",
+    "Large",
+    "Options",
+    "Raised",
+    "Ref",
+    "StuckError",
+    "TaskContext",
+    "check",
+    "check_empty",
+]

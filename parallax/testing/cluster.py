@@ -1,0 +1,364 @@
+"""A cluster in one process and on a virtual clock: the real scheduler, everything else simulated.
+
+    >>> from parallax.testing import Cluster
+    >>> cluster = Cluster(engines=2, seed=1)
+    >>> refs = [cluster.submit(0.25) for _ in range(8)]
+    >>> cluster.run()
+    >>> round(cluster.makespan_s, 1)
+    1.0
+
+Hours of cluster time pass in seconds, the same seed gives the same course of events, and engines
+crash when told to. Use it to see how a task graph behaves on a thousand engines, or what happens
+to it when some of them die.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from parallax.messages import Assignment, Failure, Stored, TasksSubmitted, Value
+from parallax.testing.engines import SimEngine
+from parallax.testing.hub import SimHub
+from parallax.testing.invariants import InvariantError
+from parallax.testing.members import Member
+from parallax.testing.nodes import SimNode
+from parallax.testing.programs import Large, Options, Ref, Work, refs_in
+from parallax.testing.world import Wire, World
+
+LATENCY_S = 5e-5
+MAX_TIME_S = 1e5
+JOB = 1
+Item = TypeVar("Item")
+
+
+@dataclass(slots=True)
+class Faults:
+    """What goes wrong. Rates are per second of virtual time, the others are probabilities."""
+
+    crashes_per_s: float = 0.0
+    """Engines die."""
+    losses_per_s: float = 0.0
+    """Large values disappear from the store."""
+    presses_per_s: float = 0.0
+    """Hosts run out of memory."""
+    start_fails: float = 0.0
+    """An engine dies before it says hello."""
+    slow_engines: float = 0.0
+    """An engine is ten times as slow as the others."""
+    duplicate: float = 0.0
+    """A submission or a result is sent twice."""
+    stubborn: float = 0.0
+    """A running task ignores its interrupt."""
+
+
+class StuckError(AssertionError):
+    """Tasks are pending, and nothing will happen any more."""
+
+
+class Client(Member):
+    """A simulated notebook. It holds what it submitted until it drops it or leaves."""
+
+    def __init__(self, cluster: Cluster, job: int) -> None:
+        super().__init__(cluster, "client")
+        self.job = job
+        cluster.hub.enroll(self)
+
+    def submit(self, work: Work, *args: Ref, refs: Sequence[Ref] = (), **options: Any) -> Ref:
+        """Submit a task; returns its (first) ref, of a streaming task the ref of the stream.
+
+        Args:
+            work: seconds of computing, or a program (`parallax.testing.programs.Work`).
+            args: objects whose values the task needs before it can begin.
+            refs: objects to which it only gets references.
+            options: see `parallax.testing.programs.Options`.
+        """
+        return self.submit_task(self.job, 0, work, args, refs, Options(**options))[0]
+
+    def submit_many(self, work: Work, *args: Ref, num_returns: int, **options: Any) -> list[Ref]:
+        """Submit a task with several return values."""
+        settings = Options(num_returns=num_returns, **options)
+        return self.submit_task(self.job, 0, work, args, (), settings)
+
+    def map(self, works: Sequence[Work], *args: Ref, **options: Any) -> list[Ref]:
+        """Submit several calls as one chunk; one ref a call."""
+        return self.submit_chunk(self.job, 0, works, Options(**options), args)
+
+    def result(self, ref: Ref) -> Any:
+        """The value of an object that is ready.
+
+        Raises:
+            Raised: its task failed.
+            KeyError: it is not ready.
+        """
+        value = self.load(ref.id)
+        self.adopt(refs_in(value))
+        return value
+
+    def close(self) -> None:
+        """Leave: everything it holds is dropped, its pending tasks are cancelled."""
+        if self.alive:
+            random = self.cluster.world.random
+            self.leave(keep=random.randint(min(1, self.to_hub.under_way), self.to_hub.under_way))
+            self.cluster.world.at(self.to_hub.last, lambda: self.cluster.hub.lose(self.peer))
+
+
+class Cluster:
+    """Nodes, engines, clients, and the machine between them.
+
+    Args:
+        engines: CPUs of each node.
+        nodes: how many there are.
+        resources: what each node has besides CPUs.
+        seed: of all that is random.
+        faults: what goes wrong.
+        checked: check the invariants of the core after every batch of events. Costs time in
+            proportion to the size of the tables.
+        record: keep all events and actions in `hub.trail`.
+        latency_s: of a message.
+    """
+
+    nothing = b""
+
+    def __init__(
+        self,
+        engines: int = 2,
+        nodes: int = 1,
+        *,
+        resources: dict[str, float] | None = None,
+        seed: int = 0,
+        faults: Faults | None = None,
+        checked: bool = False,
+        record: bool = False,
+        latency_s: float = LATENCY_S,
+    ) -> None:
+        self.world = World(seed)
+        self.faults = faults or Faults()
+        self.latency_s = latency_s
+        self.hub = SimHub(self, checked=checked, record=record)
+        self.runs: Counter[int] = Counter()
+        """Object → how often a computation of it began."""
+        self.finished_at = 0.0
+        self.started_at = 0.0
+        self.clients: list[Client] = []
+        self._began: set[tuple[int, int]] = set()
+        self._programs: list[Work] = []
+        self._codes: dict[float, bytes] = {}
+        self._payloads: dict[bytes, Any] = {}
+        self._segments: dict[str, Any] = {}
+        self._freed: set[str] = set()
+        self._lost: set[str] = set()
+        self._refs: dict[int, list[int]] = {}
+        self._duplicates = self.faults.duplicate > 0.0
+        self._numbers = itertools.count(1)
+        demand = {"CPU": float(engines), **(resources or {})}
+        self.nodes = [SimNode(self, number, demand) for number in range(nodes)]
+        self._settle()
+        self.started_at = self.world.now
+
+    # ---- use ------------------------------------------------------------------------------
+
+    @property
+    def client(self) -> Client:
+        """The first client; it is made when it is needed."""
+        return self.clients[0] if self.clients else self.join()
+
+    def join(self, *, job: int = 0) -> Client:
+        """Another client, with a job of its own."""
+        client = Client(self, job or len(self.clients) + JOB)
+        self.clients.append(client)
+        return client
+
+    def submit(self, work: Work, *args: Ref, refs: Sequence[Ref] = (), **options: Any) -> Ref:
+        """Submit a task from the first client; see `Client.submit`."""
+        return self.client.submit(work, *args, refs=refs, **options)
+
+    def result(self, ref: Ref) -> Any:
+        """What `ref` stands for, once it is ready; see `Client.result`."""
+        return self.client.result(ref)
+
+    def run(self, until_s: float | None = None) -> None:
+        """Let time pass until every client has what it waits for, or so many seconds.
+
+        Raises:
+            StuckError: tasks are pending, and nothing happens any more.
+        """
+        limit = self.world.now + until_s if until_s is not None else None
+        self._unleash()
+        while limit is not None or any(c.alive and c.pending for c in self.clients):
+            next_time = self.world.next_time
+            if limit is not None and (next_time is None or next_time > limit):
+                self.world.now = limit
+                break
+            if next_time is None or next_time > MAX_TIME_S or self.hub.stopped:
+                raise StuckError(self._why_stuck())
+            self.world.step()
+        self.finished_at = self.world.now
+
+    def close(self) -> None:
+        """All clients leave; time passes until the dust has settled."""
+        self.faults = Faults()
+        for client in self.clients:
+            client.close()
+        self.run(30.0)
+
+    @property
+    def makespan_s(self) -> float:
+        """Virtual time from the first engine's readiness to the end of the last `run`."""
+        return self.finished_at - self.started_at
+
+    @property
+    def engines(self) -> list[SimEngine]:
+        """Those alive."""
+        return [engine for node in self.nodes for engine in node.engines.values()]
+
+    # ---- faults ---------------------------------------------------------------------------
+
+    def chance(self, probability: float) -> bool:
+        """True with this probability."""
+        return probability > 0.0 and self.world.random.random() < probability
+
+    def kill(self, engine: SimEngine) -> None:
+        """An engine dies."""
+        self.nodes[engine.node].kill(engine)
+
+    def lose(self, name: str) -> None:
+        """A segment disappears from the store."""
+        if self._segments.pop(name, None) is not None:
+            self._lost.add(name)
+
+    @property
+    def segments(self) -> list[str]:
+        """Names of the segments in the store."""
+        return list(self._segments)
+
+    def _unleash(self) -> None:
+        """From now on, accidents."""
+
+        def plan(rate: float, accident: Callable[[], None]) -> None:
+            def happen() -> None:
+                accident()
+                plan(rate, accident)
+
+            if rate > 0.0:
+                self.world.after(self.world.random.expovariate(rate), happen)
+
+        if not self._accidents_planned:
+            self._accidents_planned = True
+            plan(self.faults.crashes_per_s, self._crash_one)
+            plan(self.faults.losses_per_s, self._lose_one)
+            plan(self.faults.presses_per_s, lambda: self._any(self.nodes).press())
+
+    _accidents_planned = False
+
+    def _any(self, items: Sequence[Item]) -> Item:
+        return items[self.world.random.randrange(len(items))]
+
+    def _crash_one(self) -> None:
+        if self.engines and self.faults.crashes_per_s:
+            self.kill(self._any(self.engines))
+
+    def _lose_one(self) -> None:
+        if self._segments and self.faults.losses_per_s:
+            self.lose(self._any(self.segments))
+
+    # ---- what members call ----------------------------------------------------------------
+
+    def wire(self, deliver: Callable[[Item], None]) -> Wire[Item]:
+        """A new wire."""
+        return Wire(self.world, deliver, self.latency_s)
+
+    def program(self, work: Work) -> bytes:
+        """The code of this work, as it travels."""
+        if isinstance(work, int | float) and work in self._codes:
+            return self._codes[work]
+        code = str(len(self._programs)).encode()
+        self._programs.append(work)
+        if isinstance(work, int | float):
+            self._codes[work] = code
+        return code
+
+    def work(self, code: bytes) -> Work:
+        """The opposite of `program`."""
+        return self._programs[int(code)]
+
+    def submitted(self, member: Member, message: TasksSubmitted) -> None:
+        """Note what tasks carry besides their arguments."""
+        for spec in message.tasks:
+            if spec.refs:
+                self._refs[spec.id] = spec.refs
+
+    def refs_of(self, task: int) -> list[int]:
+        """The references that this task carries."""
+        return self._refs.get(task, [])
+
+    def begun(self, engine: SimEngine, task: Assignment, object_id: int) -> None:
+        """A computation begins: each attempt at an object does so once at most."""
+        key = object_id, task.attempt
+        if key in self._began:
+            raise InvariantError(f"attempt {task.attempt} of object {object_id:x} began twice")
+        self._began.add(key)
+        self.runs[object_id] += 1
+
+    def buried(self, engine: SimEngine) -> None:
+        """An engine is dead."""
+
+    def encode(self, member: Member, value: Any) -> Value:
+        """A value as it travels."""
+        if value is None:
+            return self.nothing
+        number = next(self._numbers)
+        if isinstance(value, Large):
+            name = f"{member.peer:x}-{number:x}"
+            self._segments[name] = value
+            return Stored(name, value.size_bytes, member.peer, member.node)
+        token = str(number).encode()
+        self._payloads[token] = value
+        return token
+
+    def decode(self, value: Value) -> Any:
+        """What a value stands for.
+
+        Raises:
+            LookupError: its segment was lost.
+        """
+        assert not isinstance(value, Failure)
+        if not isinstance(value, Stored):
+            return self._payloads[value] if value else None
+        if value.name in self._freed:
+            raise InvariantError(f"segment {value.name} was freed under its reader")
+        return self._segments[value.name]
+
+    def has(self, name: str) -> bool:
+        """Is this segment in the store?"""
+        if name in self._freed:
+            raise InvariantError(f"segment {name} was freed under its reader")
+        return name in self._segments
+
+    def free(self, name: str) -> None:
+        """The hub says that nobody needs this segment."""
+        if name in self._freed and not self._duplicates:
+            raise InvariantError(f"segment {name} is freed twice")
+        self._freed.add(name)
+        self._segments.pop(name, None)
+
+    # ---- inside ---------------------------------------------------------------------------
+
+    def _settle(self) -> None:
+        """Wait for the first engines."""
+        wanted = sum(node.target for node in self.hub.machine.fleet.nodes.values())
+        while not wanted or len(self.hub.machine.fleet.engines) < wanted:
+            if not self.world.step():
+                raise StuckError("the engines do not start")
+            wanted = sum(node.target for node in self.hub.machine.fleet.nodes.values())
+            if self.hub.stopped:
+                raise StuckError(self.hub.stopped)
+
+    def _why_stuck(self) -> str:
+        machine = self.hub.machine
+        states = Counter(task.state.name for task in machine.tasks.rows.values())
+        pending = sum(client.pending for client in self.clients)
+        return f"{pending} objects pending at clients; tasks: {dict(states)}; {self.hub.stopped}"

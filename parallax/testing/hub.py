@@ -1,0 +1,136 @@
+"""The simulated hub: the real machine on a virtual clock, watched at every step."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from parallax.core.machine import Event, Machine, PeerJoined, PeerLost, Received, Ticked
+from parallax.core.outbox import Action, Drop, Send, Stop
+from parallax.messages import EnginesWanted, EngineUnwanted, Hello, TasksAssigned, ToHub
+from parallax.testing.invariants import InvariantError, check
+
+if TYPE_CHECKING:
+    from parallax.testing.cluster import Cluster
+    from parallax.testing.members import Member
+    from parallax.testing.nodes import SimNode
+
+EVENT_S = 2e-6
+"""What the hub takes for one event; meanwhile others gather and are digested together."""
+
+
+class SimHub:
+    """Feeds the machine and delivers what it says.
+
+    Args:
+        checked: check all invariants after every batch.
+        record: keep all events and actions, to compare runs.
+    """
+
+    def __init__(self, cluster: Cluster, *, checked: bool, record: bool) -> None:
+        self.machine = Machine()
+        self.stopped = ""
+        self.core_s = 0.0
+        """Real seconds spent in the machine."""
+        self.batches = 0
+        self.engines_wanted = 0
+        self.dropped: dict[int, str] = {}
+        """Peers with whom the machine has parted, and why."""
+        self.trail: list[tuple[float, list[Event], list[Action]]] | None = [] if record else None
+        self._cluster = cluster
+        self._checked = checked
+        self._members: dict[int, Member | SimNode] = {}
+        self._unwanted: set[int] = set()
+        self._inbox: list[Event] = []
+        self._busy_until = 0.0
+        self._due: float | None = None
+        self._peers = 0
+
+    def next_peer(self) -> int:
+        """The number of a new peer."""
+        self._peers += 1
+        return self._peers
+
+    def enroll(self, member: Member | SimNode) -> None:
+        """From now on this process can be reached."""
+        self._members[member.peer] = member
+
+    def receive(self, peer: int, message: ToHub | Hello) -> None:
+        """A message has arrived."""
+        if isinstance(message, Hello):
+            self._post(PeerJoined(peer, message))
+        else:
+            self._post(Received(peer, message))
+
+    def lose(self, peer: int) -> None:
+        """A connection is gone."""
+        self._post(PeerLost(peer))
+
+    def _post(self, event: Event) -> None:
+        if not self._inbox:
+            self._cluster.world.at(self._busy_until, self._digest)
+        self._inbox.append(event)
+
+    def _digest(self) -> None:
+        events, self._inbox = self._inbox, []
+        now = self._cluster.world.now
+        self._busy_until = now + EVENT_S * len(events)
+        began = time.perf_counter()
+        actions = self.machine.handle(events, now)
+        self.core_s += time.perf_counter() - began
+        self.batches += 1
+        if self.trail is not None:
+            self.trail.append((now, events, actions))
+        if self._checked:
+            check(self.machine)
+            self._check_actions(actions)
+        for action in actions:
+            self._do(action)
+        self._wind(self.machine.next_deadline())
+
+    def _wind(self, deadline: float | None) -> None:
+        """See to it that the machine is called at its next deadline."""
+        if deadline is None or (self._due is not None and self._due <= deadline):
+            return
+        self._due = deadline
+
+        def ring() -> None:
+            if self._due == deadline:
+                self._due = None
+                self._post(Ticked())
+
+        self._cluster.world.at(deadline, ring)
+
+    def _do(self, action: Action) -> None:
+        if isinstance(action, Stop):
+            self.stopped = self.stopped or action.reason
+        elif isinstance(action, Drop):
+            self.dropped[action.peer] = action.reason
+        elif isinstance(action, Send):
+            self.engines_wanted += sum(
+                len(message.numbers)
+                for message in action.messages
+                if isinstance(message, EnginesWanted)
+            )
+            member = self._members.get(action.peer)
+            if member is not None:
+                member.from_hub.send(action.messages)
+
+    def _check_actions(self, actions: list[Action]) -> None:
+        """Laws about what is said, which the tables alone do not show."""
+        machine = self.machine
+        for action in actions:
+            if not isinstance(action, Send):
+                continue
+            peer = machine.peers.get(action.peer)
+            if peer is None:
+                raise InvariantError(f"something is said to peer {action.peer}, who is gone")
+            for message in action.messages:
+                if isinstance(message, EngineUnwanted):
+                    self._unwanted.add(message.number)
+                elif isinstance(message, TasksAssigned):
+                    if peer.engine is None or peer.engine.number in self._unwanted:
+                        raise InvariantError(f"tasks for peer {action.peer}, an engine that ends")
+                    for task in message.tasks:
+                        if len(task.values) != len(task.deps):
+                            raise InvariantError(f"task {task.id:x} comes without its arguments")

@@ -1,0 +1,259 @@
+"""What must hold of the hub's tables after every batch of events.
+
+`check` recomputes each count from first principles and compares. It visits every row, so it is
+for tests and for simulations of some thousand tasks, not for the real hub.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from parallax.core.machine import Machine
+from parallax.core.records import TaskRecord
+from parallax.core.resources import UNIT
+from parallax.core.states import TaskState
+from parallax.messages import Stored
+
+
+class InvariantError(AssertionError):
+    """The tables contradict each other or a rule of the core: a bug in the core."""
+
+
+def check(machine: Machine) -> None:
+    """Check all invariants.
+
+    Raises:
+        InvariantError: says everything that does not hold.
+    """
+    broken = [
+        *_engines(machine),
+        *_nodes(machine),
+        *_ready(machine),
+        *_tasks(machine),
+        *_references(machine),
+        *_lineage(machine),
+        *_idle(machine),
+        *_jobs(machine),
+    ]
+    if broken:
+        raise InvariantError("\n".join(broken))
+
+
+def check_empty(machine: Machine) -> None:
+    """Check that nothing is left once all clients have gone and all engines are idle.
+
+    Raises:
+        InvariantError: says what leaked.
+    """
+    peers = machine.peers.values()
+    leaks = {
+        "objects": len(machine.objects.rows),
+        "tasks": len(machine.tasks.rows),
+        "ready tasks": machine.ready.count,
+        "templates": len(machine.templates.rows) - sum(len(p.templates) for p in peers),
+        "blobs": len(set(machine.templates.blobs) - {key for p in peers for key in p.blobs}),
+        "crowded engines": len(machine.placement.recall.crowded),
+        "leases": sum(engine.shape is not None for engine in machine.fleet.engines.values()),
+        "pending tasks of jobs": sum(job.pending for job in machine.jobs.all()),
+    }
+    left = [f"{count} {what}" for what, count in leaks.items() if count]
+    if left:
+        raise InvariantError("left behind: " + ", ".join(left))
+
+
+def _engines(machine: Machine) -> Iterator[str]:
+    fleet = machine.fleet
+    for engine in fleet.engines.values():
+        who = f"engine {engine.number}"
+        queue = engine.queue
+        for task_id, task in queue.items():
+            if task.engine is not engine or task.state is not TaskState.ASSIGNED:
+                yield f"{who}: task {task_id:x} in its queue is {task.state} at {task.engine}"
+            if machine.tasks.rows.get(task_id) is not task:
+                yield f"{who}: task {task_id:x} in its queue is not in the table"
+        if bool(queue) != (engine.shape is not None):
+            yield f"{who}: {len(queue)} tasks, yet its lease is {engine.shape}"
+        idle = engine.number in engine.node.idle
+        if idle != (not queue and not engine.dying):
+            yield f"{who}: idle={idle} with {len(queue)} tasks, dying={engine.dying!r}"
+        crowded = engine.number in machine.placement.recall.crowded
+        if crowded != (len(queue) > 1):
+            yield f"{who}: crowded={crowded} with {len(queue)} tasks"
+        if engine.blocked and engine.blocked not in queue:
+            yield f"{who}: blocked by a task that it does not have"
+        if engine.solo and len(queue) != 1:
+            yield f"{who}: {len(queue)} tasks beside one that must be alone"
+        if engine.timer is not None and not engine.solo:
+            yield f"{who}: a clock without a task"
+        planned = sum(task.planned_s for task in queue.values())
+        if abs(engine.load_s - planned) > 1e-6:
+            yield f"{who}: load {engine.load_s}, planned {planned}"
+    if fleet.idle != sum(len(node.idle) for node in fleet.nodes.values()):
+        yield f"{fleet.idle} idle engines counted wrongly"
+
+
+def _nodes(machine: Machine) -> Iterator[str]:
+    fleet = machine.fleet
+    for node in fleet.nodes.values():
+        who = f"node {node.number}"
+        engines = list(node.engines.values())
+        expected = dict(node.total)
+        gpus = [UNIT] * len(node.gpu_free)
+        for engine in engines:
+            if engine.shape is None:
+                continue
+            for name, amount in engine.shape.demand.items:
+                if not (name == "CPU" and engine.blocked):
+                    expected[name] -= amount
+            for index in engine.gpus:
+                gpus[index] -= min(engine.shape.demand.gpus, UNIT)
+        if expected != node.available:
+            yield f"{who}: available {node.available}, by its leases {expected}"
+        if gpus != node.gpu_free:
+            yield f"{who}: GPUs {node.gpu_free}, by its leases {gpus}"
+        overdrawn = [name for name, left in node.available.items() if left < 0 and name != "CPU"]
+        if overdrawn:
+            yield f"{who}: overdrawn {overdrawn}"
+        if min(gpus, default=0) < 0:
+            yield f"{who}: a GPU is overdrawn: {gpus}"
+        if node.blocked != sum(bool(e.blocked) and not e.dying for e in engines):
+            yield f"{who}: blocked={node.blocked}"
+        if node.dying != sum(bool(e.dying) for e in engines):
+            yield f"{who}: dying={node.dying}"
+        if (node.number in fleet.spare) != (node.available["CPU"] > 0):
+            yield f"{who}: spare={node.number in fleet.spare} with {node.available}"
+        if node.starting & set(node.engines):
+            yield f"{who}: engines that start and are there: {node.starting}"
+        if node.reserved is not None and (
+            node.reserved.reserved is not node or not node.reserved.count
+        ):
+            yield f"{who}: reserved for nobody"
+    if set(fleet.engines) != {n for node in fleet.nodes.values() for n in node.engines}:
+        yield "engines of the nodes are not those of the fleet"
+
+
+def _ready(machine: Machine) -> Iterator[str]:
+    waiting = Counter[int]()
+    for shape in machine.ready.shapes:
+        if shape.count != sum(lane.count for lane in shape.lanes) or not shape.count:
+            yield f"shape {shape.demand.describe()}: {shape.count} ready"
+        for lane in shape.lanes:
+            queued = [task for task in lane.queue if task.state is TaskState.READY]
+            if len(queued) != lane.count or not queued:
+                yield f"lane: {lane.count} ready, {len(queued)} queued"
+            waiting.update(task.id for task in queued)
+    ready = {t.id for t in machine.tasks.rows.values() if t.state is TaskState.READY}
+    if set(waiting) != ready or max(waiting.values(), default=1) > 1:
+        yield f"ready {sorted(ready)}, queued {sorted(waiting.elements())}"
+
+
+def _tasks(machine: Machine) -> Iterator[str]:
+    rows = machine.objects.rows
+    waiting = Counter((row.id, task.id) for row in rows.values() for task in row.waiters or ())
+    for task in machine.tasks.rows.values():
+        who = f"task {task.id:x}"
+        if task.state is TaskState.ENDED:
+            yield f"{who}: in the table, yet ended"
+        if (task.engine is not None) != (task.state is TaskState.ASSIGNED):
+            yield f"{who}: {task.state} at {task.engine}"
+        if task.engine is not None and task.engine.queue.get(task.id) is not task:
+            yield f"{who}: its engine does not have it"
+        if task.state is TaskState.WAITING:
+            told = sum(waiting[dep, task.id] for dep in set(task.deps))
+            if task.waiting != told or not told:
+                yield f"{who}: waits for {task.waiting} values, will be told of {told}"
+        if task.cancelled and task.state is not TaskState.ASSIGNED:
+            yield f"{who}: cancelled, yet {task.state}"
+        if task.attempt < 0 or task.pins is not None:
+            yield f"{who}: attempt {task.attempt}, pins {task.pins}"
+        results = [rows.get(i) for i in range(task.id, task.id + task.returns)]
+        if any(row is None for row in results) and task.attempt == 0:
+            yield f"{who}: rows of its results are missing"
+    for row in rows.values():
+        maker = machine.tasks.rows.get(row.task.id) if row.task is not None else None
+        if row.pending and (maker is None or maker is not row.task):
+            yield f"object {row.id:x}: pending, but nobody makes it"
+
+
+def _references(machine: Machine) -> Iterator[str]:
+    counted = Counter[int]()
+    lineages = Counter[int]()
+    for peer in machine.peers.values():
+        counted.update(peer.held)
+    for task in machine.tasks.rows.values():
+        counted.update(task.deps)
+        counted.update(task.refs)
+    for row in machine.objects.rows.values():
+        counted.update(row.contained or ())
+    for task in _retained(machine):
+        assert task.pins is not None
+        counted.update(task.pins[0])
+        lineages.update(task.pins[1])
+    for row in machine.objects.rows.values():
+        who = f"object {row.id:x}"
+        if row.refs != counted.pop(row.id, 0):
+            yield f"{who}: {row.refs} references counted wrongly"
+        if row.lineage != lineages.pop(row.id, 0):
+            yield f"{who}: lineage {row.lineage} counted wrongly"
+        if row.value is not None and not row.refs:
+            yield f"{who}: has a value that nobody needs"
+        if row.freed and row.value is not None:
+            yield f"{who}: freed, yet it has a value"
+        if row.freed and not row.refs and not row.lineage:
+            yield f"{who}: its row is of no use"
+        if row.value is not None and (row.waiters or row.wanted):
+            yield f"{who}: has a value, yet somebody waits for it"
+    if counted or lineages:
+        yield f"referred to, but not there: {dict(counted)} {dict(lineages)}"
+
+
+def _lineage(machine: Machine) -> Iterator[str]:
+    lasting = Counter[int]()
+    for row in machine.objects.rows.values():
+        if row.task is not None and row.task.state is TaskState.ENDED:
+            lasting[row.task.id] += 1
+            if not row.freed and type(row.value) is not Stored:
+                yield f"object {row.id:x}: keeps its task without need"
+    for task in _retained(machine):
+        if task.retained != lasting.pop(task.id, 0):
+            yield f"task {task.id:x}: retains {task.retained} objects wrongly"
+    if lasting:
+        yield f"ended tasks that were not settled: {dict(lasting)}"
+
+
+def _retained(machine: Machine) -> list[TaskRecord]:
+    """Tasks that have ended and could run again."""
+    makers = {id(row.task): row.task for row in machine.objects.rows.values()}
+    return [task for task in makers.values() if task is not None and task.pins is not None]
+
+
+def _idle(machine: Machine) -> Iterator[str]:
+    """No idle engine beside ready work that it could run."""
+    for shape in machine.ready.shapes:
+        for node in machine.fleet.candidates(shape):
+            if node.idle:
+                yield (
+                    f"node {node.number}: {len(node.idle)} idle engines beside {shape.count} "
+                    f"ready tasks that ask for {shape.demand.describe()}"
+                )
+
+
+def _jobs(machine: Machine) -> Iterator[str]:
+    pending = Counter[tuple[int, str]]()
+    rows = machine.objects.rows
+    for task in machine.tasks.rows.values():
+        count = 1
+        if task.chunk:
+            ids = range(task.id, task.id + task.returns)
+            count = sum(i in rows and rows[i].task is task and rows[i].pending for i in ids)
+        pending[task.group.job.id, task.name] += count
+    for job in machine.jobs.all():
+        for name, counts in job.counts.items():
+            expected = pending.pop((job.id, name), 0)
+            if counts.pending != expected:
+                yield f"job {job.id}: {counts.pending} of {name} pending, really {expected}"
+            if min(counts.done, counts.failed, counts.cancelled, counts.retried) < 0:
+                yield f"job {job.id}: negative counts of {name}: {counts.row()}"
+    if +pending:
+        yield f"tasks of unknown jobs: {dict(pending)}"

@@ -1,0 +1,100 @@
+"""A simulated node agent: starts engines, kills them, and tells how they ended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from parallax.messages import (
+    EngineExited,
+    EnginesWanted,
+    EngineUnwanted,
+    FromHub,
+    Hello,
+    MemoryPressed,
+    SegmentsFreed,
+    ToHub,
+)
+from parallax.testing.engines import SimEngine
+from parallax.testing.members import PROTOCOL, PYTHON, VERSION
+from parallax.testing.world import Wire
+
+if TYPE_CHECKING:
+    from parallax.testing.cluster import Cluster
+
+START_S = 0.05
+"""A fork of the zygote, and the hello."""
+REAP_S = 0.002
+"""From the death of an engine to the news of it."""
+KILLED = -9
+
+
+class SimNode:
+    """The agent of one host."""
+
+    def __init__(self, cluster: Cluster, number: int, resources: dict[str, float]) -> None:
+        self.cluster = cluster
+        self.number = number
+        self.peer = cluster.hub.next_peer()
+        self.engines: dict[int, SimEngine] = {}
+        self.started = 0
+        self.most = 0
+        """Engines that were there at the same time."""
+        self._unwanted: set[int] = set()
+        self.to_hub: Wire[ToHub | Hello] = cluster.wire(
+            lambda message: cluster.hub.receive(self.peer, message)
+        )
+        self.from_hub: Wire[list[FromHub]] = cluster.wire(self._arrived)
+        cluster.hub.enroll(self)
+        self.to_hub.send(
+            Hello(PROTOCOL, VERSION, PYTHON, "node", "", 1, f"host-{number}", resources=resources)
+        )
+
+    def press(self) -> None:
+        """The host runs out of memory."""
+        self.to_hub.send(MemoryPressed(1, 100))
+
+    def kill(self, engine: SimEngine, status: int = KILLED) -> None:
+        """An engine dies. What it had under way is lost in part."""
+        if self.engines.pop(engine.number, None) is None:
+            return
+        random = self.cluster.world.random
+        engine.leave(keep=random.randint(0, engine.to_hub.under_way))
+        self.cluster.buried(engine)
+        if random.random() < 0.5:
+            self.cluster.world.after(
+                REAP_S * 2 * random.random(), lambda: self.cluster.hub.lose(engine.peer)
+            )
+        self.cluster.world.after(
+            REAP_S * random.random(), lambda: self._tell(engine.number, status, engine.last_begun)
+        )
+
+    def _tell(self, number: int, status: int, running: int) -> None:
+        self.to_hub.send(EngineExited(number, status, running))
+
+    def _arrived(self, messages: list[FromHub]) -> None:
+        for message in messages:
+            if isinstance(message, EnginesWanted):
+                for number in message.numbers:
+                    delay_s = START_S * (0.5 + self.cluster.world.random.random())
+                    self.cluster.world.after(delay_s, lambda n=number: self._start(n))  # type: ignore[misc]
+            elif isinstance(message, EngineUnwanted):
+                engine = self.engines.get(message.number)
+                if engine is not None:
+                    self.kill(engine)
+                else:
+                    self._unwanted.add(message.number)
+            elif isinstance(message, SegmentsFreed):
+                for name in message.names:
+                    self.cluster.free(name)
+
+    def _start(self, number: int) -> None:
+        cluster = self.cluster
+        if number in self._unwanted or cluster.chance(cluster.faults.start_fails):
+            self._tell(number, 1, 0)
+            return
+        slow = cluster.chance(cluster.faults.slow_engines)
+        engine = SimEngine(cluster, number, self.number, slowness=10.0 if slow else 1.0)
+        cluster.hub.enroll(engine)
+        self.engines[number] = engine
+        self.started += 1
+        self.most = max(self.most, len(self.engines))
