@@ -6,7 +6,8 @@ import argparse
 import signal
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 
@@ -18,7 +19,9 @@ from benchmarks.report import quantity, render
 from benchmarks.results import Results, Sample
 from benchmarks.workloads import WORKLOADS
 
-_RAW = Path("out/benchmarks.json")
+_WHOLE = Path("out/benchmarks.json")
+_PARTIAL = Path("out/benchmarks-partial.json")
+"""Of a run that was asked for less, so that it never replaces the numbers of a whole one."""
 _REMARKS = Path(__file__).with_name("remarks.toml")
 
 
@@ -34,9 +37,8 @@ def main() -> None:
         steps = plan(options.only or list(WORKLOADS), chosen, quick=options.quick)
         if options.quick and not options.systems:
             steps = [step for step in steps if (step.system, step.workload) in barred_pairs()]
-        results = _measure(steps)
-        results.save(_RAW)
-        print(f"raw numbers in {_RAW}", file=sys.stderr)
+        partial = options.quick or options.only or options.systems
+        results = _measure(steps, _PARTIAL if partial else _WHOLE)
     _publish(results, options.write)
 
 
@@ -64,7 +66,8 @@ def _parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _measure(steps: Sequence[Step]) -> Results:
+def _measure(steps: Sequence[Step], raw: Path) -> Results:
+    """Take all the steps; what was measured is in `raw` even when the run is interrupted."""
     from benchmarks.machine import describe
     from benchmarks.runner import take
 
@@ -72,13 +75,23 @@ def _measure(steps: Sequence[Step]) -> Results:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     machine = describe(sorted({step.system for step in steps}, key=systems.NAMES.index))
     samples: list[Sample] = []
-    with adopting():
+    results = Results(machine=machine, samples=samples)
+    with adopting(), _saved(results, raw):
         for number, step in enumerate(steps, start=1):
             begin = monotonic()
             samples.append(take(step))
             head = f"[{number}/{len(steps)}] round {step.round + 1} {step.workload} {step.system}:"
             print(head, _brief(samples[-1]), f"({monotonic() - begin:.1f} s)", file=sys.stderr)
-    return Results(machine=machine, samples=samples)
+    return results
+
+
+@contextmanager
+def _saved(results: Results, path: Path) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        results.save(path)
+        print(f"raw numbers in {path}", file=sys.stderr)
 
 
 def _brief(sample: Sample) -> str:
