@@ -8,7 +8,8 @@ others share its memory.
                                   └── engine 2
 
 Who ends whom: the node holds a pipe from the hub, the zygote a socket from the node, and the
-kernel kills engines when the zygote dies. The last one out removes the pool's folders.
+kernel kills engines when the zygote dies. Whatever engines have started comes to the next of them
+that lives (each is a subreaper) and is killed there. The last one out removes the pool's folders.
 """
 
 from __future__ import annotations
@@ -25,19 +26,23 @@ from parallax.pool.cleanup import clean_up
 from parallax.pool.config import PoolConfig
 from parallax.pool.engine import run_engine
 from parallax.pool.hub import Hub
+from parallax.pool.memory import MemoryGauge
 from parallax.pool.node import NodeAgent
 from parallax.pool.process import (
+    become_subreaper,
+    child_pids,
     name_process,
     raise_file_limit,
     reset_signals,
     start_logging,
 )
 from parallax.pool.zygote import start_zygote
-from parallax.store.janitor import hold_lease
+from parallax.store.janitor import hold_lease, sweep
 
 log = logging.getLogger("parallax.pool")
 
-NODE_END_S = 5.0
+END_S = 5.0
+"""For the processes below to end by themselves; then they are killed."""
 
 
 def main() -> None:
@@ -65,12 +70,15 @@ def main() -> None:
 
 def _run_hub(config: PoolConfig, node_pid: int, lease: int) -> None:
     name_process("parallax-hub")
+    become_subreaper()
     gc.disable()  # the machine's rows form no cycles; see docs/design.md
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     hub = Hub(config)
     signal.signal(signal.SIGTERM, lambda number, frame: hub.stop("it was told to terminate"))
     signal.signal(signal.SIGCHLD, lambda number, frame: hub.stop("the node agent ended"))
     try:
+        if _ended(node_pid):  # before there was a handler
+            hub.stop("the node agent did not start")
         hub.announce()
         hub.run()
     except BaseException:
@@ -80,26 +88,42 @@ def _run_hub(config: PoolConfig, node_pid: int, lease: int) -> None:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         hub.close()
         _end_node(node_pid)
-        clean_up(config, lease)
+        if not clean_up(config, lease, wait_s=END_S):
+            _kill_all(child_pids())
+            sweep(Path(config.store).parent, Path(config.store).name, os.getuid())
+
+
+def _ended(pid: int) -> bool:
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def _end_node(pid: int) -> None:
     """Wait for the node agent, which has been told; kill it when it does not go."""
     signal.signal(signal.SIGALRM, lambda number, frame: os.kill(pid, signal.SIGKILL))
-    signal.setitimer(signal.ITIMER_REAL, NODE_END_S)
+    signal.setitimer(signal.ITIMER_REAL, END_S)
     with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, 0)
     signal.setitimer(signal.ITIMER_REAL, 0)
 
 
+def _kill_all(pids: list[int]) -> None:
+    """Kill these children and, as they are adopted, what they have started."""
+    while pids:
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        pids = child_pids()
+
+
 def _run_node(config: PoolConfig, lifeline: int, lease: int) -> None:
     name_process("parallax-node")
+    become_subreaper()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     zygote_pid, zygote = start_zygote(
         lambda number: run_engine(config, number), lambda: clean_up(config, lease)
     )
-    node = NodeAgent(config, lifeline, zygote)
+    node = NodeAgent(config, lifeline, zygote, MemoryGauge().read)
     try:
         node.run()
     except Exception:
@@ -109,7 +133,8 @@ def _run_node(config: PoolConfig, lifeline: int, lease: int) -> None:
         node.close()
         with contextlib.suppress(ChildProcessError):
             os.waitpid(zygote_pid, 0)
-        clean_up(config, lease)
+        _kill_all(child_pids())
+        clean_up(config, lease, wait_s=END_S if node.hub_is_gone else 0.0)
 
 
 if __name__ == "__main__":

@@ -547,7 +547,7 @@ class Client:
         try:
             self._block(waiter, deadline, mine=mine)
         finally:
-            if not waiter.done:
+            if waiter.remaining > 0 or count < len(distinct):
                 self._withdraw(distinct, waiter)
 
     def _block(self, waiter: Waiter, deadline: float, *, mine: bool) -> None:

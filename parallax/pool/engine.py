@@ -43,6 +43,7 @@ from parallax.net.connection import Connection
 from parallax.pool.client import FOREVER, Client
 from parallax.pool.config import PoolConfig
 from parallax.pool.context import engine as context
+from parallax.pool.engine_logs import log_path
 from parallax.pool.executor import Executor
 from parallax.pool.library import Library
 from parallax.pool.process import name_process, redirect_output
@@ -58,7 +59,7 @@ IDLE_NAP_S = 60.0
 def run_engine(config: PoolConfig, number: int) -> None:
     """The whole life of one engine. Returns when the hub says so, or is gone."""
     name_process(f"parallax-{number}")
-    redirect_output(Path(config.folder) / f"engine-{number}.log")
+    redirect_output(log_path(Path(config.folder), number))
     faulthandler.enable()
     sys.argv = [sys.argv[0]]
     for entry in reversed(config.path):

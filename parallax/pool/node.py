@@ -8,6 +8,7 @@ import platform
 import signal
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import zmq
@@ -27,13 +28,17 @@ from parallax.messages import (
 )
 from parallax.net import codec
 from parallax.pool.config import PoolConfig
+from parallax.pool.engine_logs import EngineLogs
+from parallax.pool.memory import Memory
 from parallax.pool.status import last_object, status_path
+from parallax.store.shared import SharedStore
 from parallax.version import VERSION
 
 log = logging.getLogger("parallax.node")
 
 MEMORY_CHECK_S = 0.25
-LOG_TAIL_BYTES = 2000
+TIDY_S = 10.0
+"""Warm segments that nobody wanted for so long are given back; logs are kept short."""
 
 
 class NodeAgent:
@@ -42,9 +47,16 @@ class NodeAgent:
     Args:
         hub_lifeline: a descriptor whose other end the hub holds: readable when the hub is gone.
         zygote: the socket to the zygote.
+        read_memory: what is left of this host's memory.
     """
 
-    def __init__(self, config: PoolConfig, hub_lifeline: int, zygote: socket.socket) -> None:
+    def __init__(
+        self,
+        config: PoolConfig,
+        hub_lifeline: int,
+        zygote: socket.socket,
+        read_memory: Callable[[], Memory],
+    ) -> None:
         self._config = config
         self._folder = Path(config.folder)
         self._lifeline = hub_lifeline
@@ -58,7 +70,14 @@ class NodeAgent:
         self._socket.linger = 200
         self._socket.reconnect_ivl = 3
         self._socket.connect(config.endpoint)
+        self._read_memory = read_memory
         self._memory_due = 0.0
+        self._logs = EngineLogs(self._folder)
+        self._store = SharedStore(
+            Path(config.store), limit_bytes=config.store_limit_bytes, spill_dir=Path(config.spill)
+        )
+        self._tidy_due = time.monotonic() + TIDY_S
+        self.hub_is_gone = False
 
     def run(self) -> None:
         """Serve until the hub says stop, or is gone."""
@@ -79,9 +98,10 @@ class NodeAgent:
         poller.register(self._lifeline, zmq.POLLIN)
         poller.register(self._zygote.fileno(), zmq.POLLIN)
         while True:
-            ready = dict(poller.poll(int(MEMORY_CHECK_S * 1000) if self._pids else None))
+            ready = dict(poller.poll(int(MEMORY_CHECK_S * 1000)))
             if self._lifeline in ready:
                 log.warning("the hub is gone")
+                self.hub_is_gone = True
                 return
             if self._zygote.fileno() in ready and not self._read_zygote():
                 log.error("the zygote is gone")
@@ -92,13 +112,21 @@ class NodeAgent:
                         log.info("the node stops: %s", message)
                         return
                     self._obey(message)
-            self._check_memory()
+            now = time.monotonic()
+            if now >= self._memory_due:
+                self._memory_due = now + MEMORY_CHECK_S
+                self._check_memory()
+            if now >= self._tidy_due:
+                self._tidy_due = now + TIDY_S
+                self._store.trim(TIDY_S)
+                self._logs.bound()
 
     def close(self) -> None:
         """Close. As its socket closes the zygote kills all engines and ends."""
         self._zygote.close()
         self._socket.close()
         self._context.term()
+        self._store.close()
 
     # ---- the hub ----------------------------------------------------------------------------
 
@@ -108,25 +136,27 @@ class NodeAgent:
     def _obey(self, message: FromHub) -> None:
         if type(message) is EnginesWanted:
             for number in message.numbers:
-                self._zygote.sendall(f"F {number}\n".encode())
+                self._order(f"F {number}\n")
         elif type(message) is EngineUnwanted:
-            self._zygote.sendall(f"K {message.number}\n".encode())
+            self._order(f"K {message.number}\n")
         elif type(message) is SegmentsFreed:
+            # Their creator is gone; whoever writes next may reuse them.
             for name in message.names:
-                self._remove_segment(name)
+                self._store.free(name)
 
-    def _remove_segment(self, name: str) -> None:
-        """A segment whose creator is gone: nobody will reuse it."""
-        for folder in (self._config.store, self._config.spill):
-            try:
-                os.unlink(os.path.join(folder, name))
-            except FileNotFoundError:
-                continue
+    def _order(self, line: str) -> None:
+        try:
+            self._zygote.sendall(line.encode())
+        except OSError:
+            return  # the zygote is gone; the next read says so
 
     # ---- the zygote -------------------------------------------------------------------------
 
     def _read_zygote(self) -> bool:
-        data = self._zygote.recv(65536)
+        try:
+            data = self._zygote.recv(65536)
+        except ConnectionError:  # it was killed with something unread
+            return False
         if not data:
             return False
         *lines, self._zygote_text = (self._zygote_text + data).split(b"\n")
@@ -142,31 +172,15 @@ class NodeAgent:
     def _ended(self, number: int, pid: int, status: int) -> None:
         self._pids.pop(number, None)
         running = last_object(status_path(self._folder, number))
-        detail = "" if status in (0, -signal.SIGKILL) else self._log_tail(number)
+        detail = self._logs.last_words(number) if status not in (0, -signal.SIGKILL) else ""
         log.info("engine %d (pid %d) ended with status %d", number, pid, status)
         self._send(EngineExited(number, status, running, detail))
-
-    def _log_tail(self, number: int) -> str:
-        """The last words of an engine: where it crashed, if it could say."""
-        path = self._folder / f"engine-{number}.log"
-        try:
-            data = path.read_bytes()[-LOG_TAIL_BYTES:]
-        except FileNotFoundError:
-            return ""
-        text = data.decode(errors="replace")
-        start = text.rfind("Fatal Python error")
-        return text[start:].strip() if start >= 0 else ""
+        self._logs.ended(number)
 
     # ---- memory -----------------------------------------------------------------------------
 
     def _check_memory(self) -> None:
         """Tell the hub when the host runs short, before the kernel's killer picks a victim."""
-        now = time.monotonic()
-        if now < self._memory_due or not self._pids:
-            return
-        self._memory_due = now + MEMORY_CHECK_S
-        import psutil  # late: engines are forked from what was imported before
-
-        memory = psutil.virtual_memory()
-        if memory.available < self._config.memory_floor_bytes:
-            self._send(MemoryPressed(memory.available, memory.total))
+        memory = self._read_memory()
+        if memory.available_bytes < self._config.memory_floor_bytes and self._pids:
+            self._send(MemoryPressed(memory.available_bytes, memory.total_bytes))
