@@ -45,7 +45,7 @@ def run(options: Any) -> int:
         for source, line in lines:
             _print(source, line, as_json=options.json)
         if not lines and not options.json and not options.follow:
-            complain(f"nothing was logged in {pool.directory}, so all is well there.")
+            complain(f"{pool.name} has logged nothing yet.")
         while options.follow:
             running = _runs(pool)  # asked before the files are read: its last words are in them
             for source, line in reader.more():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Collection
 from typing import Any
 
 from rich.console import Console
@@ -35,16 +36,20 @@ def write_json(value: Any) -> None:
     sys.stdout.flush()
 
 
-def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
+def table(*columns: str, right: Collection[str] = (), cut: Collection[str] = ()) -> Table:
     """A table without lines.
 
     Args:
         right: the columns that hold numbers.
+        cut: the columns whose text is cut where others would break it.
     """
     found = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         found.add_column(
-            column, justify="right" if column in right else "left", overflow="ellipsis"
+            column,
+            justify="right" if column in right else "left",
+            overflow="ellipsis",
+            no_wrap=column in cut,
         )
     return found
 

@@ -57,7 +57,8 @@ def _facts(pool: parallax.Pool) -> dict[str, Any]:
 
 
 def _list(facts: list[dict[str, Any]]) -> None:
-    found = table("pool", "up", "pid", "CPU free", "busy", "owner", right=("up", "pid", "busy"))
+    columns = ("pool", "up", "pid", "CPU free", "busy", "owner")
+    found = table(*columns, right=("up", "pid", "busy"), cut=("owner",))
     for row in facts:
         busy = sum(engine["state"] != "idle" for engine in _engines(row))
         owner = f"pid {row['owner_pid']} {row['owner']}" if row["owner_pid"] else ""

@@ -36,7 +36,7 @@ def test_programs_get_all_facts(steady_pool: parallax.Pool, here: Here) -> None:
         assert parallax.get(parallax.remote(sum).remote([1, 2])) == 3
         # When
         code, out, _ = here("status", "--json")
-        del kept
+        assert len(parallax.get(kept)) == 1 << 20  # this session went on undisturbed
     # Then
     (facts,) = json.loads(out)["pools"]
     assert code == 0
