@@ -23,9 +23,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.notebook)
         elif folder == ("tests", "browser"):
             item.add_marker(pytest.mark.browser)
-        elif folder == ("tests", "pool"):
+        elif folder == ("tests", "pool") or _session(item) == "pool":
             item.add_marker(pytest.mark.process)
     items.sort(key=lambda item: STAGES.index(_stage(item)))
+
+
+def _session(item: pytest.Item) -> object:
+    """The kind of session that a conformance test runs on, if it is one."""
+    callspec = getattr(item, "callspec", None)
+    return callspec and callspec.params.get("session")
 
 
 def _stage(item: pytest.Item) -> str:
