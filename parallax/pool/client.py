@@ -417,11 +417,16 @@ class Client:
 
         Raises:
             ObjectStoreFullError: there is no room.
+            ClusterLostError: there is no store any more.
         """
         if not packed.buffers and len(packed.data) <= INLINE_LIMIT_BYTES:
             return packed.data
         name = f"{self.number:x}-{next(self._segments):x}"
-        size = self.store.write(name, packed)
+        try:
+            size = self.store.write(name, packed)
+        except FileNotFoundError as error:
+            self._lose(f"its store was removed ({error.filename})")
+            raise self._gone() from error
         return Stored(name, size, self.number, self.node)
 
     def put(self, value: Any) -> int:
@@ -496,8 +501,9 @@ class Client:
         assert isinstance(value, Stored)
         try:
             return self.store.read(value.name)
-        except KeyError:
-            # Its segment is gone: the hub rebuilds it and tells us when it is there again.
+        except (KeyError, FileNotFoundError):
+            # Its segment is gone: the hub rebuilds it and tells us when it is there again. Or the
+            # whole store is, and with it the cluster.
             with self.lock:
                 if self.values.get(object_id) is value:
                     del self.values[object_id]

@@ -1,0 +1,121 @@
+"""Look at a cluster from outside: its processes, and what it leaves in the file system."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+SHM = Path("/dev/shm")
+
+
+def wait_until(condition: Callable[[], Any], timeout_s: float = 10.0) -> Any:
+    """The first true value of `condition`; fails when there is none in time."""
+    deadline = time.monotonic() + timeout_s
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"still not after {timeout_s:g} s"
+        time.sleep(0.005)
+    return value
+
+
+def processes(cluster: str) -> list[psutil.Process]:
+    """The living processes of a cluster: all have their hub's command line."""
+    return [p for p in psutil.process_iter() if _is_of(p, cluster)]
+
+
+def process(cluster: str, name: str) -> psutil.Process:
+    """Its process of this name: ``parallax-hub``, ``parallax-node``, ``parallax-zygote``."""
+    return next(p for p in processes(cluster) if p.name() == name)
+
+
+def _is_of(process: psutil.Process, cluster: str) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE and any(
+            f"/{cluster}/" in word for word in process.cmdline()
+        )
+    except psutil.Error:
+        return False
+
+
+def traces(cluster: str) -> list[Path]:
+    """Files and folders of a cluster."""
+    temporary = Path(tempfile.gettempdir())
+    return [
+        *SHM.glob(f"*{cluster}*"),
+        *temporary.glob(f"parallax-*/{cluster}*"),
+        *temporary.glob(f"parallax-*{cluster}*"),
+    ]
+
+
+def wait_gone(cluster: str, timeout_s: float = 5.0) -> None:
+    """Wait until neither a process nor a file of the cluster is left."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        left = [f"{p.pid} {p.name()}" for p in processes(cluster)], traces(cluster)
+        if left == ([], []):
+            return
+        assert time.monotonic() < deadline, f"left after {timeout_s:g} s: {left}"
+        time.sleep(0.01)
+
+
+def alive(pid: int) -> bool:
+    """Whether this process runs; a zombie does not."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+class Driver:
+    """A script that uses Parallax, in a process of its own.
+
+    What it prints with `say(**facts)` can be read here with `hear()`.
+    """
+
+    PRELUDE = """
+        import json, os, signal, sys, time
+        import parallax as px
+        def say(**facts):
+            print(json.dumps(facts), flush=True)
+        def cluster():
+            from parallax.sessions.current import current
+            return current().cluster
+    """
+
+    def __init__(self, script: str, **options: Any) -> None:
+        code = textwrap.dedent(self.PRELUDE) + textwrap.dedent(script)
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **{"env": {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}, **options},
+        )
+
+    def hear(self) -> Any:
+        """The facts of the next `say`."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, f"the driver ended: {self.end()}"
+        return json.loads(line)
+
+    def end(self, timeout_s: float = 20.0) -> tuple[int, str]:
+        """Wait for its end; the exit status and what it wrote to standard error."""
+        _, errors = self.process.communicate(timeout=timeout_s)
+        return self.process.returncode, errors
+
+    def __enter__(self) -> Driver:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
