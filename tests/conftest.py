@@ -23,15 +23,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.notebook)
         elif folder == ("tests", "browser"):
             item.add_marker(pytest.mark.browser)
-        elif folder == ("tests", "pool") or _session(item) == "pool":
+        elif folder == ("tests", "pool") or _needs_pool(item):
             item.add_marker(pytest.mark.process)
     items.sort(key=lambda item: STAGES.index(_stage(item)))
 
 
-def _session(item: pytest.Item) -> object:
-    """The kind of session that a conformance test runs on, if it is one."""
+def _needs_pool(item: pytest.Item) -> bool:
+    """Whether a conformance test runs on a real pool this time."""
     callspec = getattr(item, "callspec", None)
-    return callspec and callspec.params.get("session")
+    return callspec is not None and "pool" in callspec.params.values()
 
 
 def _stage(item: pytest.Item) -> str:
