@@ -16,7 +16,7 @@ from parallax.core.objects import ObjectTable
 from parallax.core.outbox import Outbox
 from parallax.core.ready import UNKNOWN_S, Lane, ReadyTable, Shape
 from parallax.core.recall import Recall
-from parallax.core.records import EngineRecord, TaskRecord, Template
+from parallax.core.records import NOTHING, EngineRecord, TaskRecord, Template
 from parallax.core.resources import NodeRecord
 from parallax.core.states import TaskState
 from parallax.core.timers import Timers
@@ -32,6 +32,10 @@ PATIENCE_S = 0.1
 """A shape that fits nowhere for so long has a node emptied for it."""
 LARGE_ARGUMENT_BYTES = 1 << 20
 """Arguments of this size draw their task to the node that has them."""
+
+
+NO_VALUES: list[Value] = []
+"""Shared by all tasks without arguments from elsewhere, and never changed."""
 
 
 class Placement:
@@ -143,7 +147,9 @@ class Placement:
         queue = engine.queue
         del queue[task.id]
         task.engine = None
-        engine.load_s -= task.planned_s
+        if task.planned_s:
+            engine.load_s -= task.planned_s
+            task.planned_s = 0.0
         if engine.blocked == task.id:
             self.fleet.unblock(engine)
         left = len(queue)
@@ -195,9 +201,10 @@ class Placement:
             chosen: this engine was found to be the best for the first of them.
         """
         queue = engine.queue
-        fleet = self.fleet
-        most = min(PREFETCH_MAX, 1 + shape.count // (2 * len(fleet.engines)))
-        far = len(fleet.nodes) > 1
+        queued = len(queue)
+        load_s = engine.load_s
+        most = min(PREFETCH_MAX, 1 + shape.count // (2 * len(self.fleet.engines)))
+        far = len(self.fleet.nodes) > 1
         rivals = len(self.ready.shapes) > 1 or len(shape.lanes) > 1
         given: list[Assignment] = []
         lane: Lane | None = None
@@ -207,10 +214,10 @@ class Placement:
             task = lane.peek()
             template = task.group.template
             mean_s = template.duration.mean_s
-            if queue and (
-                len(queue) >= most
+            if queued and (
+                queued >= most
                 or mean_s < 0.0
-                or engine.load_s + mean_s > PREFETCH_S
+                or load_s + mean_s > PREFETCH_S
                 or template.solo
                 or engine.recalling
             ):
@@ -221,20 +228,20 @@ class Placement:
             self.ready.pop(lane)
             if rivals:
                 self.ready.charge(lane.job, mean_s if mean_s > 0.0 else UNKNOWN_S)
-            values: list[Value] = []
+            values = NO_VALUES
             if task.deps:
                 values = self._values(task)
                 if not values:
                     self.stale(task)
                     continue
                 task.values = values
+            if mean_s > 0.0:
+                task.planned_s = mean_s
+                load_s += mean_s
             task.state = TaskState.ASSIGNED
             task.engine = engine
-            task.planned_s = mean_s if mean_s > 0.0 else 0.0
-            engine.load_s += task.planned_s
             queue[task.id] = task
-            if template.id not in engine.templates:
-                self._teach(engine, template)
+            queued += 1
             given.append(
                 Assignment(
                     task.id,
@@ -246,17 +253,20 @@ class Placement:
                     values,
                     task.seed,
                     engine.gpus,
-                    task.skipped or [],
+                    task.skipped or NOTHING,
                 )
             )
+            if template.id not in engine.templates:
+                self._teach(engine, template)
             if template.solo:
                 engine.solo = True
                 self._interrupts.start_clock(engine, task, now)
                 break
         if given:
+            engine.load_s = load_s
             shape.hungry_since = -1.0
             self._outbox.assign(engine.peer, given)
-            if len(queue) > 1:
+            if queued > 1:
                 self.recall.crowded[engine.number] = engine
 
     def _values(self, task: TaskRecord) -> list[Value]:

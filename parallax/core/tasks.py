@@ -24,7 +24,7 @@ from parallax.core.resources import describe
 from parallax.core.states import TaskState
 from parallax.core.streams import Streams
 from parallax.errors import ProtocolError
-from parallax.messages import Chunk, Done, Failure, TaskSpec, Value
+from parallax.messages import Chunk, Done, Failure, Stored, TaskSpec, Value
 
 
 class TaskTable:
@@ -111,6 +111,8 @@ class TaskTable:
                     continue
             if task.deps:
                 self.await_values(task)
+            elif group.template.shape.feasible:
+                self._ready.push(task)
             else:
                 self.make_ready(task)
 
@@ -237,22 +239,27 @@ class TaskTable:
         objects = self.objects
         self.leave(task)
         failure: Failure | None = None
+        lasting = task.attempt > 0  # results of an earlier run may be there
         object_id = task.id
         for value in values:
             row = objects.rows.get(object_id)
             if type(value) is Failure:
                 failure = value
+            elif type(value) is Stored:
+                lasting = True
             if row is not None and row.value is None:
                 objects.complete(row, value, contained.get(object_id) if contained else None)
             else:  # a sibling was lost, not this one
                 objects.discard_copy(object_id, value)
             object_id += 1
-        group = task.group
         if failure is None:
-            self.count_done(group, 1)
+            self.count_done(task.group, 1)
         else:
             self.count_failure(task, 1, failure)
-        objects.settle(task)
+        if lasting:
+            objects.settle(task)
+        elif task.deps or task.refs:
+            objects.release(task)
 
     def fail(self, task: TaskRecord, failure: Failure) -> None:
         """The task ends without a value; those who need it fail with the same failure."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from parallax.core.machine import Event, Machine, PeerJoined, PeerLost, Received, Ticked
 from parallax.core.outbox import Action, Drop, Send, Stop
 from parallax.messages import EnginesWanted, EngineUnwanted, Hello, TasksAssigned, ToHub
+from parallax.net import codec
 from parallax.testing.invariants import InvariantError, check
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ class SimHub:
         if isinstance(message, Hello):
             self._post(PeerJoined(peer, message))
         else:
-            self._post(Received(peer, message))
+            (copy,) = codec.decode_to_hub(codec.encode([message]))
+            self._post(Received(peer, copy))
 
     def lose(self, peer: int) -> None:
         """A connection is gone."""
@@ -114,7 +116,8 @@ class SimHub:
             )
             member = self._members.get(action.peer)
             if member is not None:
-                member.from_hub.send(action.messages)
+                # As on a real wire: what the machine changes later has no effect on what it said.
+                member.from_hub.send(codec.decode_from_hub(codec.encode(action.messages)))
 
     def _check_actions(self, actions: list[Action]) -> None:
         """Laws about what is said, which the tables alone do not show."""

@@ -168,7 +168,7 @@ def _tasks(machine: Machine) -> Iterator[str]:
         if task.attempt < 0 or task.pins is not None:
             yield f"{who}: attempt {task.attempt}, pins {task.pins}"
         results = [rows.get(i) for i in range(task.id, task.id + task.returns)]
-        if any(row is None for row in results) and task.attempt == 0:
+        if any(row is None for row in results) and not task.attempt and not task.skipped:
             yield f"{who}: rows of its results are missing"
     for row in rows.values():
         maker = machine.tasks.rows.get(row.task.id) if row.task is not None else None
