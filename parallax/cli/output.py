@@ -36,20 +36,16 @@ def write_json(value: Any) -> None:
     sys.stdout.flush()
 
 
-def table(*columns: str, right: Collection[str] = (), cut: Collection[str] = ()) -> Table:
+def table(*columns: str, right: Collection[str] = ()) -> Table:
     """A table without lines.
 
     Args:
         right: the columns that hold numbers.
-        cut: the columns whose text is cut where others would break it.
     """
     found = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         found.add_column(
-            column,
-            justify="right" if column in right else "left",
-            overflow="ellipsis",
-            no_wrap=column in cut,
+            column, justify="right" if column in right else "left", overflow="ellipsis"
         )
     return found
 

@@ -18,6 +18,8 @@ from parallax.cli.output import amount, console, duration, say, size, table, wri
 from parallax.errors import ClusterLostError, UsageError
 
 JOBS_SHOWN = 10
+OTHER_COLUMNS = 48
+"""The width that a list of pools needs but for their owners."""
 _STYLES = {"busy": "green", "blocked": "yellow", "ending": "red", "failed": "red"}
 
 
@@ -57,20 +59,23 @@ def _facts(pool: parallax.Pool) -> dict[str, Any]:
 
 
 def _list(facts: list[dict[str, Any]]) -> None:
+    out = console()
+    room = max(12, out.width - OTHER_COLUMNS)  # commands are long, and would push all else out
     columns = ("pool", "up", "pid", "CPU free", "busy", "owner")
-    found = table(*columns, right=("up", "pid", "busy"), cut=("owner",))
+    found = table(*columns, right=("up", "pid", "busy"))
     for row in facts:
         busy = sum(engine["state"] != "idle" for engine in _engines(row))
-        owner = f"pid {row['owner_pid']} {row['owner']}" if row["owner_pid"] else ""
+        owner = Text(f"pid {row['owner_pid']} {row['owner']}" if row["owner_pid"] else "")
+        owner.truncate(room, overflow="ellipsis")
         found.add_row(
             row["name"] or row["cluster"],
             duration(time.time() - row["started_at"]),
             str(row["pid"]),
             "does not answer" if "problem" in row else _share(row, "CPU"),
             str(busy),
-            Text(owner),
+            owner,
         )
-    console().print(found)
+    out.print(found)
 
 
 def _show(row: dict[str, Any]) -> None:

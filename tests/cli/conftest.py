@@ -19,7 +19,7 @@ from parallax.cli import main
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def runtime_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """No pool of the user is seen, and none that these tests start is seen by the user."""
     with pytest.MonkeyPatch.context() as patch:
@@ -74,7 +74,7 @@ def here(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str
 
 
 @pytest.fixture
-def pool(command: Command) -> Iterator[parallax.Pool]:
+def pool(runtime_folder: Path, command: Command) -> Iterator[parallax.Pool]:
     """A pool with one engine, to be ended by the test or after it."""
     found = _start(command, "nightly")
     yield found
@@ -82,7 +82,7 @@ def pool(command: Command) -> Iterator[parallax.Pool]:
 
 
 @pytest.fixture(scope="module")
-def steady_pool(command: Command) -> Iterator[parallax.Pool]:
+def steady_pool(runtime_folder: Path, command: Command) -> Iterator[parallax.Pool]:
     """A pool for the tests of one file that leave it as it is."""
     found = _start(command, "steady")
     yield found
