@@ -47,6 +47,7 @@ from parallax.pool.engine_logs import log_path
 from parallax.pool.executor import Executor
 from parallax.pool.library import Library
 from parallax.pool.process import name_process, redirect_output
+from parallax.pool.recent import RecentSegments
 from parallax.pool.status import StatusPage, status_path
 from parallax.pool.task_output import TaskOutput
 from parallax.pool.waiter import Waiter
@@ -121,11 +122,12 @@ class Engine:
         self._reader: Waiter | None = None
         self._status = StatusPage(status_path(Path(config.folder), number))
         self._library = Library(lambda ids: self._fetch(ids))
+        self._recent = RecentSegments(lambda name: client.store.read_parts(name))
         self._executor = Executor(
             self._library,
             self,
             send_value=client.send_value,
-            read=lambda name: client.store.read(name),
+            read=self._recent.read,
             on_item=self._yield_item,
             has_gpus="GPU" in config.resources,
         )
@@ -154,6 +156,7 @@ class Engine:
         flushed_at = 0.0
         while True:
             if not queue:
+                self._recent.forget()
                 channel.wait(work, work.event, FOREVER, IDLE_NAP_S)
                 flushed_at = time.perf_counter()
             with self._client.lock:
