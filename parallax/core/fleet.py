@@ -17,6 +17,8 @@ from parallax.messages import EnginesWanted, EngineUnwanted
 
 SURPLUS_IDLE_S = 5.0
 """An engine beyond the node's target ends after so long without work."""
+START_TIMEOUT_S = 60.0
+"""From the wish for an engine to its hello, at most."""
 MAX_ENGINES_PER_CPU = 4
 """Engines that compute at once on a node, for tasks that ask for less than a CPU."""
 
@@ -91,6 +93,12 @@ class Fleet:
             engine.node.blocked -= engine.blocked != 0
             self._unset_idle(engine)
             self.touch(engine.node)
+
+    def start_failed(self, engine: int, node: NodeRecord, rest_s: float, now: float) -> None:
+        """The engine of this number ended before it said hello; the next is tried after a rest."""
+        node.starting.discard(engine)
+        node.rests_until = now + rest_s
+        self._timers.at(node.rests_until, lambda later: self.touch(node))
 
     # ---- leases ---------------------------------------------------------------------------
 
@@ -193,7 +201,7 @@ class Fleet:
         """Look at the node's number of engines after this batch."""
         self._touched[node.number] = node
 
-    def want(self, shapes: list[Shape]) -> None:
+    def want(self, shapes: list[Shape], now: float) -> None:
         """These have ready tasks that found no idle engine: start some where they would fit.
 
         Tasks that ask for a whole CPU or more are bounded by the CPUs that are free; for smaller
@@ -219,7 +227,7 @@ class Fleet:
                     wanted[node.number] = wanted.get(node.number, 0) + room
         for number, count in wanted.items():
             node = self.nodes[number]
-            self._start(node, count - len(node.starting))
+            self._start(node, count - len(node.starting), now)
 
     def adjust(self, now: float) -> None:
         """Keep nodes at their targets: replace engines that died, end those not needed."""
@@ -227,7 +235,7 @@ class Fleet:
             return
         touched, self._touched = self._touched, {}
         for node in touched.values():
-            self._start(node, node.target - self._count(node))
+            self._start(node, node.target - self._count(node), now)
             if node.idle and self._active(node) > node.target and not node.shrinking:
                 node.shrinking = True
                 self._timers.at(now + SURPLUS_IDLE_S, lambda later, n=node: self._shrink(n))  # type: ignore[misc]
@@ -238,13 +246,20 @@ class Fleet:
     def _active(self, node: NodeRecord) -> int:
         return self._count(node) - node.blocked
 
-    def _start(self, node: NodeRecord, count: int) -> None:
-        if count <= 0:
+    def _start(self, node: NodeRecord, count: int, now: float) -> None:
+        if count <= 0 or now < node.rests_until:
             return
         numbers = list(range(self._next_engine, self._next_engine + count))
         self._next_engine += count
         node.starting.update(numbers)
         self._outbox.send(node.peer, EnginesWanted(numbers))
+        self._timers.at(now + START_TIMEOUT_S, lambda later: self._give_up(node, numbers))
+
+    def _give_up(self, node: NodeRecord, numbers: list[int]) -> None:
+        """Engines that have not said hello for so long hang: have them killed."""
+        for number in numbers:
+            if number in node.starting:
+                self._outbox.send(node.peer, EngineUnwanted(number))
 
     def _shrink(self, node: NodeRecord) -> None:
         node.shrinking = False

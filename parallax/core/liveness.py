@@ -18,7 +18,10 @@ from parallax.messages import EngineExited, Failure
 EXIT_GRACE_S = 0.02
 """From the news of an engine's end to its consequences: what it had sent arrives first."""
 MAX_FAILED_STARTS = 3
-"""Engines in a row that died before they said hello; then something is wrong with all of them."""
+"""Engines in a row that died before they said hello, and none is there: then none ever will be."""
+FIRST_REST_S = 0.01
+LONGEST_REST_S = 5.0
+"""Between attempts to start an engine: longer after each failure, in a row of them."""
 OUT_OF_MEMORY = "memory"
 
 
@@ -61,10 +64,10 @@ class Liveness:
             # What it had sent may still be on its way through another socket.
             self._timers.at(now + EXIT_GRACE_S, lambda later: self._bury(engine, message, later))
         elif message.number in node.starting:
-            node.starting.discard(message.number)
-            self._fleet.touch(node)
             self._failed_starts += 1
-            if self._failed_starts >= MAX_FAILED_STARTS:
+            rest_s = min(FIRST_REST_S * 2**self._failed_starts, LONGEST_REST_S)
+            self._fleet.start_failed(message.number, node, rest_s, now)
+            if self._failed_starts >= MAX_FAILED_STARTS and not self._fleet.engines:
                 how = describe_status(message.status)
                 self._outbox.act(Stop(f"engines cannot start ({how}). {message.detail}".strip()))
 

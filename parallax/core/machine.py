@@ -22,7 +22,7 @@ from parallax.core.objects import ObjectTable
 from parallax.core.outbox import Action, Drop, Outbox, Stop
 from parallax.core.placement import Placement
 from parallax.core.ready import ReadyTable
-from parallax.core.records import EngineRecord, Group, PeerRecord, TaskRecord
+from parallax.core.records import EngineRecord, PeerRecord, TaskRecord
 from parallax.core.recovery import Recovery
 from parallax.core.resources import NodeRecord
 from parallax.core.streams import Streams
@@ -41,6 +41,7 @@ from parallax.messages import (
     ItemsConsumed,
     ItemYielded,
     JobOpened,
+    Left,
     MemoryPressed,
     ObjectMissing,
     ObjectPut,
@@ -127,8 +128,8 @@ class Machine:
             self.timers,
             self._lose,
         )
-        self.timeline: deque[tuple[Group, int, int, float, float]] = deque(maxlen=MAX_TIMELINE)
-        """Group, task, engine, when it began (engine's clock), how long it took."""
+        self.timeline: deque[tuple[str, int, int, int, float, float]] = deque(maxlen=MAX_TIMELINE)
+        """Function, task, job, engine, when it began (engine's clock), how long it took."""
         self._handlers: dict[type, Callable[[PeerRecord, Any, float], None]] = {
             JobOpened: self._job_opened,
             TemplateDefined: self._template_defined,
@@ -152,6 +153,7 @@ class Machine:
             BlobsMissed: self._blobs_missed,
             EngineExited: self._engine_exited,
             MemoryPressed: self._memory_pressed,
+            Left: self._left,
             Ping: self._ping,
         }
 
@@ -265,6 +267,8 @@ class Machine:
         for spec in message.tasks:
             if spec.template not in templates:
                 raise ProtocolError(f"task {spec.id:016x} names an unknown template")
+            if spec.deps and spec.id in spec.deps:
+                raise ProtocolError(f"task {spec.id:016x} depends on itself")
         job = self._job(peer, message.job, now)
         self.tasks.submit(peer, job, message.parent, message.tasks, templates)
 
@@ -312,6 +316,9 @@ class Machine:
     def _shutdown_requested(self, peer: PeerRecord, message: ShutdownRequested, now: float) -> None:
         self.outbox.act(Stop(message.reason or "shutdown was asked for"))
 
+    def _left(self, peer: PeerRecord, message: Left, now: float) -> None:
+        self._peer_lost(peer.number, now)
+
     def _ping(self, peer: PeerRecord, message: Ping, now: float) -> None:
         pass
 
@@ -325,8 +332,17 @@ class Machine:
         for done in message.done:
             task = queue.get(done.task)
             if task is not None:
-                entry = (task.group, done.task, engine.number, done.started_at, done.duration_s)
-                self.timeline.append(entry)
+                group = task.group
+                self.timeline.append(
+                    (
+                        group.template.spec.name,
+                        done.task,
+                        group.job.id,
+                        engine.number,
+                        done.started_at,
+                        done.duration_s,
+                    )
+                )
             finish(engine, done)
         self.placement.refill(engine, now)
 

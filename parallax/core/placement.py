@@ -30,6 +30,8 @@ SLICE_S = 0.02
 """For so long an engine stays with one shape while others wait."""
 PATIENCE_S = 0.1
 """A shape that fits nowhere for so long has a node emptied for it."""
+LOOKED_AT = 32
+"""How many of a task's arguments count when it is asked where they are."""
 LARGE_ARGUMENT_BYTES = 1 << 20
 """Arguments of this size draw their task to the node that has them."""
 
@@ -71,7 +73,7 @@ class Placement:
                 self._serve(now)
             if ready.shapes:
                 left = ready.order()
-                fleet.want(left)
+                fleet.want(left, now)
                 for shape in left:
                     self._watch_hunger(shape, now)
         if fleet.idle and self.recall.crowded:
@@ -112,7 +114,7 @@ class Placement:
 
     def _bytes_by_node(self, task: TaskRecord) -> dict[int, int]:
         near: dict[int, int] = {}
-        for object_id in task.deps:
+        for object_id in task.deps[:LOOKED_AT]:
             value = self._objects.rows[object_id].value
             if type(value) is Stored and value.size_bytes >= LARGE_ARGUMENT_BYTES:
                 near[value.node] = near.get(value.node, 0) + value.size_bytes

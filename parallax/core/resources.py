@@ -58,6 +58,7 @@ class NodeRecord:
         "number",
         "peer",
         "reserved",
+        "rests_until",
         "shrinking",
         "starting",
         "target",
@@ -82,6 +83,8 @@ class NodeRecord:
         self.dying = 0
         """Engines that have been told to end."""
         self.shrinking = False
+        self.rests_until = 0.0
+        """No engine is started before that time: the last one could not."""
         self.reserved: Shape | None = None
         """A shape for which it is being emptied."""
 
@@ -146,13 +149,15 @@ class NodeRecord:
         return chosen
 
 
-_OPTION_NAMES = {"CPU": "num_cpus", "GPU": "num_gpus", "memory": "memory"}
+_OPTION_NAMES = {"CPU": "num_cpus", "GPU": "num_gpus"}
 
 
 def describe(amounts: Mapping[str, int]) -> str:
     """Quantities as the options that ask for them."""
     return ", ".join(
-        f"{_OPTION_NAMES.get(name, name)}={amount / UNIT:g}"
+        f"memory={amount / UNIT / 2**30:.3g} GiB"
+        if name == "memory"
+        else f"{_OPTION_NAMES.get(name, name)}={amount / UNIT:g}"
         for name, amount in amounts.items()
         if amount
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from parallax.core.records import PeerRecord
+from parallax.core.records import PeerRecord, TaskRecord
 from parallax.core.resources import UNIT
 from parallax.core.states import TaskState
 from parallax.messages import Stored
@@ -83,9 +83,20 @@ def _job(machine: Machine, peer: PeerRecord, argument: Any) -> Any:
 
 
 def _job_tasks(machine: Machine, peer: PeerRecord, argument: Any) -> Any:
-    """The tasks of a job that have not ended."""
+    """The tasks of a job that have not ended, of a chunk each item: what there is to cancel."""
     job = machine.jobs[argument]
-    return [task.id for task in machine.tasks.rows.values() if task.group.job is job]
+    return [
+        object_id
+        for task in machine.tasks.rows.values()
+        if task.group.job is job
+        for object_id in (_items(machine, task) if task.chunk else (task.id,))
+    ]
+
+
+def _items(machine: Machine, chunk: TaskRecord) -> list[int]:
+    rows = machine.objects.rows
+    ids = range(chunk.id, chunk.id + chunk.returns)
+    return [i for i in ids if i in rows and rows[i].task is chunk and rows[i].pending]
 
 
 def _job_errors(machine: Machine, peer: PeerRecord, argument: Any) -> Any:
@@ -132,10 +143,7 @@ def _task(machine: Machine, peer: PeerRecord, argument: Any) -> Any:
 
 
 def _timeline(machine: Machine, peer: PeerRecord, argument: Any) -> Any:
-    return [
-        (group.template.spec.name, task, group.job.id, engine, started_at, duration_s)
-        for group, task, engine, started_at, duration_s in machine.timeline
-    ]
+    return list(machine.timeline)
 
 
 def _counts(machine: Machine, peer: PeerRecord, argument: Any) -> Any:

@@ -119,6 +119,8 @@ class Cluster:
             proportion to the size of the tables.
         record: keep all events and actions in `hub.trail`.
         latency_s: of a message.
+        jitter: some messages take far longer, so that those of different senders overtake each
+            other in many ways.
     """
 
     nothing = b""
@@ -134,10 +136,12 @@ class Cluster:
         checked: bool = False,
         record: bool = False,
         latency_s: float = LATENCY_S,
+        jitter: bool = False,
     ) -> None:
         self.world = World(seed)
         self.faults = faults or Faults()
         self.latency_s = latency_s
+        self.jitter = jitter
         self.hub = SimHub(self, checked=checked, record=record)
         self.runs: Counter[int] = Counter()
         """Object → how often a computation of it began."""
@@ -269,7 +273,7 @@ class Cluster:
 
     def wire(self, deliver: Callable[[Item], None]) -> Wire[Item]:
         """A new wire."""
-        return Wire(self.world, deliver, self.latency_s)
+        return Wire(self.world, deliver, self.latency_s, jitter=self.jitter)
 
     def program(self, work: Work) -> bytes:
         """The code of this work, as it travels."""

@@ -51,14 +51,23 @@ class Wire(Generic[Item]):
 
     Args:
         deliver: gets what arrives.
-        latency_s: of a message at best; one in ten takes up to ten times, one in a hundred up to
-            a hundred times as long.
+        latency_s: of a message at best; most take up to twice as long.
+        jitter: one message in ten takes up to twenty times, one in a hundred up to two hundred
+            times as long, and those behind it wait.
     """
 
-    def __init__(self, world: World, deliver: Callable[[Item], None], latency_s: float) -> None:
+    def __init__(
+        self,
+        world: World,
+        deliver: Callable[[Item], None],
+        latency_s: float,
+        *,
+        jitter: bool = False,
+    ) -> None:
         self._world = world
         self._deliver = deliver
         self._latency_s = latency_s
+        self._jitter = jitter
         self.last = 0.0
         """When the last message that was sent arrives."""
         self._under_way: deque[Item] = deque()
@@ -70,7 +79,7 @@ class Wire(Generic[Item]):
             return
         draw = self._world.random.random()
         factor = 1.0 + draw
-        if draw > 0.9:
+        if self._jitter and draw > 0.9:
             factor *= 10.0 if draw < 0.99 else 100.0
         self.last = max(self.last, self._world.now + self._latency_s * factor)
         self._under_way.append(item)
