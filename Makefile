@@ -85,6 +85,7 @@ $(VENV)/.stamp-notebook: pyproject.toml $(VENV)/.stamp-uv
 $(VENV)/.stamp-test: pyproject.toml $(VENV)/.stamp-uv
 	@echo "installing parallax and what its tests need into $(VENV)"
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python -e ".[dev]"
+	@rm -rf .mypy_cache # it remembers what could not be imported
 	@touch $@ $(VENV)/.stamp-notebook
 
 $(BENCH_VENV)/.stamp: pyproject.toml tools/bootstrap.sh
