@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-from parallax.errors import UsageError
+from parallax.errors import ClusterLostError, UsageError
 from parallax.ids import hex_id
 from parallax.sessions import current as _current
 from parallax.sessions.current import begin, current, end, existing
@@ -61,8 +61,11 @@ class Session:
     def __repr__(self) -> str:
         if self.closed:
             return f"<parallax session {self.name or self.cluster}: closed>"
-        total = cluster_resources()
-        engines = sum(len(node["engines"]) for node in nodes())
+        try:
+            total = self._session.ask("resources")["total"]
+            engines = sum(len(node["engines"]) for node in self._session.ask("nodes"))
+        except ClusterLostError:
+            return f"<parallax session {self.name or self.cluster}: lost>"
         return (
             f"<parallax session {self.name or self.cluster}: {total.get('CPU', 0):g} CPUs, "
             f"{engines} engines>"

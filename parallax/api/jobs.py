@@ -11,20 +11,22 @@ from typing import Any
 import msgspec
 
 from parallax.api.checks import check_timeout
-from parallax.errors import UsageError
+from parallax.errors import ClusterLostError, UsageError
 from parallax.ids import hex_id
 from parallax.messages import Failure
 from parallax.pool.failures import to_error
 from parallax.refs import ObjectRef
 from parallax.sessions.current import current
 from parallax.sessions.jobs import named_job
+from parallax.sessions.protocol import Session
 
 
 class Job:
     """One job: a snapshot of it is fetched whenever you look."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, session: Session) -> None:
         self._number = number
+        self._session = session
 
     @property
     def id(self) -> str:
@@ -68,7 +70,7 @@ class Job:
 
     def cancel(self) -> None:
         """Cancel all its tasks that have not ended."""
-        session = current()
+        session = self._session
         if tasks := session.ask("job_tasks", self._number):
             session.cancel(tasks, force=False, recursive=True)
 
@@ -81,10 +83,10 @@ class Job:
 
     def output(self) -> str:
         """What its tasks have printed: the newest part."""
-        return "".join(text for _, _, text in current().ask("job_output", self._number))
+        return "".join(text for _, _, text in self._session.ask("job_output", self._number))
 
     def _row(self) -> dict[str, Any]:
-        row: dict[str, Any] = current().ask("job", self._number)
+        row: dict[str, Any] = self._session.ask("job", self._number)
         return row
 
     def __eq__(self, other: object) -> bool:
@@ -94,7 +96,12 @@ class Job:
         return hash(self._number)
 
     def __repr__(self) -> str:
-        row = self._row()
+        try:
+            row = self._row()
+        except ClusterLostError:
+            return f"<job {self.id}: its session is closed>"
+        except LookupError:
+            return f"<job {self.id}: forgotten>"
         counts = ", ".join(f"{n} {state}" for state, n in totals_of(row).items() if n)
         return f"<job {row['name']!r} {row['state']}: {counts or 'no tasks'}>"
 
@@ -104,7 +111,8 @@ class Job:
 
 def jobs() -> list[Job]:
     """The jobs of the cluster, newest first."""
-    return [Job(row["id"]) for row in current().ask("jobs")]
+    session = current()
+    return [Job(row["id"], session) for row in session.ask("jobs")]
 
 
 def job_of(ref: ObjectRef[Any]) -> Job:
@@ -113,13 +121,14 @@ def job_of(ref: ObjectRef[Any]) -> Job:
     Raises:
         UsageError: no task made it, or its job is forgotten.
     """
+    session = current()
     try:
-        number = current().ask("task", ref.id)["job"]
+        number = session.ask("task", ref.id)["job"]
     except LookupError as error:
         raise UsageError(f"{ref!r}: {error}") from error
     if not number:
         raise UsageError(f"{ref!r} was made by put, not by a task.")
-    return Job(number)
+    return Job(number, session)
 
 
 @contextmanager
@@ -134,10 +143,11 @@ def job(name: str) -> Iterator[Job]:
     """
     if not isinstance(name, str) or not name:
         raise UsageError(f"a job's name must be a string that is not empty, not {name!r}.")
-    number = current().open_job(name)
+    session = current()
+    number = session.open_job(name)
     token = named_job.set(number)
     try:
-        yield Job(number)
+        yield Job(number, session)
     finally:
         named_job.reset(token)
 

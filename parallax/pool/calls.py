@@ -11,10 +11,12 @@ before the function runs. Four forms, the common ones the cheapest:
 
 from __future__ import annotations
 
+import inspect
 import pickle
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from parallax.errors import SerializationError
 from parallax.refs import ObjectRef
 from parallax.serial.values import Packed, pack, unpack
 
@@ -34,12 +36,41 @@ class Slot:
         return Slot, (self.index,)
 
 
-def pack_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Packed, list[ObjectRef[Any]]]:
+def pack_call(
+    args: tuple[Any, ...], kwargs: dict[str, Any], function: Any = None
+) -> tuple[Packed, list[ObjectRef[Any]]]:
     """Pack the arguments; returns them and the refs that are dependencies, in slot order.
+
+    Args:
+        function: whose arguments they are, to name the one that cannot be pickled.
 
     Raises:
         SerializationError: an argument cannot be pickled.
     """
+    try:
+        return _pack_call(args, kwargs)
+    except SerializationError:
+        for name, value in _named_arguments(function, args, kwargs):
+            pack(value, name=name)
+        raise
+
+
+def _named_arguments(
+    function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Iterator[tuple[str, Any]]:
+    """Each argument with its name for a message: ``argument 'x' of f``."""
+    of = getattr(function, "__name__", "the call")
+    try:
+        bound = inspect.signature(function).bind(*args, **kwargs).arguments
+    except (TypeError, ValueError):
+        bound = {**{str(i): arg for i, arg in enumerate(args)}, **kwargs}
+    for name, value in bound.items():
+        yield f"argument {name!r} of {of}", value
+
+
+def _pack_call(
+    args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Packed, list[ObjectRef[Any]]]:
     refs: list[ObjectRef[Any]] = [arg for arg in args if type(arg) is ObjectRef]
     if not kwargs:
         if not refs:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import logging
 import signal
 import sys
 import threading
@@ -62,6 +63,7 @@ def run_engine(config: PoolConfig, number: int) -> None:
     name_process(f"parallax-{number}")
     redirect_output(log_path(Path(config.folder), number))
     faulthandler.enable()
+    _forget_logging()
     sys.argv = [sys.argv[0]]
     for entry in reversed(config.path):
         if entry not in sys.path:
@@ -76,6 +78,13 @@ def run_engine(config: PoolConfig, number: int) -> None:
     )
     engine = Engine(Client(connection, "engine", number=number), config, number)
     engine.run()
+
+
+def _forget_logging() -> None:
+    """Leave `logging` as a fresh interpreter has it: what tasks log is not the pool's own log."""
+    root = logging.getLogger()
+    root.handlers.clear()
+    root.setLevel(logging.WARNING)
 
 
 class _Work:

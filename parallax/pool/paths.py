@@ -12,6 +12,7 @@ from pathlib import Path
 from parallax.errors import UsageError
 
 PREFIX = "parallax"
+RESERVED_NAMES = frozenset({"inline", "ray", "local", "auto"})
 
 
 def user_id() -> int:
@@ -66,6 +67,8 @@ def runtime_folder() -> Path:
 
 def connection_file(name: str) -> Path:
     """The connection file of the pool of this name."""
+    if name in RESERVED_NAMES:
+        raise UsageError(f"{name!r} is an address of its own; choose another name for the pool.")
     if not name or not all(c.isalnum() or c in "-_." for c in name) or name.startswith("."):
         raise UsageError(
             f"{name!r} is no name for a pool: use letters, digits, '-', '_' and '.' only."

@@ -65,7 +65,7 @@ class Packed(msgspec.Struct):
         return f"Packed({self.size_bytes:,} bytes, {len(self.buffers)} buffers, refs={self.refs})"
 
 
-def pack(value: Any, *, inline_limit: int = INLINE_LIMIT_BYTES) -> Packed:
+def pack(value: Any, *, inline_limit: int = INLINE_LIMIT_BYTES, name: str = "value") -> Packed:
     """Pickle `value`; memory of arrays, tables and frames stays out of band, uncopied.
 
     A value of at most `inline_limit` bytes is all in `Packed.data`. Costs about 0.5 µs for a
@@ -88,7 +88,7 @@ def pack(value: Any, *, inline_limit: int = INLINE_LIMIT_BYTES) -> Packed:
             return _pack_with(ArrayPickler, value, inline_limit)
         except NotPlainError:
             pass  # an array of objects: anything may be in it
-    return _pack_any(value, inline_limit)
+    return _pack_any(value, inline_limit, name)
 
 
 def unpack(data: bytes | memoryview, buffers: Sequence[memoryview] = ()) -> Any:
@@ -146,7 +146,7 @@ def _with_atoms(types: frozenset[type]) -> frozenset[type]:
     return _ATOMS | types
 
 
-def _pack_any(value: Any, inline_limit: int) -> Packed:
+def _pack_any(value: Any, inline_limit: int, name: str) -> Packed:
     with collecting() as refs:
         try:
             packed = _pack_with(ValuePickler, value, inline_limit)
@@ -154,12 +154,14 @@ def _pack_any(value: Any, inline_limit: int) -> Packed:
             raise
         except Exception as error:  # noqa: BLE001 - the value's own code may raise anything
             refs.clear()
-            packed = _pack_with_dill(value, inline_limit, error)
+            packed = _pack_with_dill(value, inline_limit, name, error)
     packed.refs = refs
     return packed
 
 
-def _pack_with_dill(value: Any, inline_limit: int, refusal: Exception) -> Packed:
+def _pack_with_dill(
+    value: Any, inline_limit: int, name: str, refusal: Exception
+) -> Packed:
     """Ask dill for what cloudpickle refused; when it refuses too, say where the culprit hangs."""
     try:
         return _pack_with(DillValuePickler, value, inline_limit)
@@ -168,7 +170,7 @@ def _pack_with_dill(value: Any, inline_limit: int, refusal: Exception) -> Packed
     except Exception:  # noqa: BLE001 - the first refusal says more than this one
         from parallax.serial.culprit import explain
 
-        raise explain(value, refusal) from refusal
+        raise explain(value, refusal, name=name) from refusal
 
 
 def _pack_with(pickler: type[ArrayPickler | ValuePickler], value: Any, inline_limit: int) -> Packed:

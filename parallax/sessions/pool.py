@@ -86,7 +86,7 @@ class PoolSession:
         hidden = 0
         data: Any = NO_ARGUMENTS
         if args or kwargs:
-            packed, values = pack_call(args, kwargs)
+            packed, values = pack_call(args, kwargs, call.function)
             if values:
                 deps = [ref.id for ref in values]
                 check_owner(client, values)

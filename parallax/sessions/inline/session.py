@@ -83,7 +83,7 @@ class InlineSession:
         """See `Session`. Returns when the task has ended; a streaming one waits for its reader."""
         self._enter()
         self._require_shippable(call)
-        packed, deps = pack_call(args, kwargs)
+        packed, deps = pack_call(args, kwargs, call.function)
         check_owner(self, deps)
         for ref in deps:
             self._settle(ref.id, None)
