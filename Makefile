@@ -57,7 +57,7 @@ notebooks: $(VENV)/.stamp-test ## Run the notebooks of the gallery and store the
 
 .PHONY: bench
 bench: $(BENCH_VENV)/.stamp ## Measure Parallax and its peers; writes docs/benchmarks.md
-	$(BENCH_VENV)/bin/python -m benchmarks
+	$(BENCH_VENV)/bin/python -m benchmarks --write docs/benchmarks.md
 
 .PHONY: clean
 clean: ## Remove outputs and caches
