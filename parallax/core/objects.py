@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from parallax.core.outbox import Outbox
 from parallax.core.records import ObjectRecord, PeerRecord, TaskRecord
 from parallax.core.states import TaskState
-from parallax.messages import Failure, Stored, Value
+from parallax.messages import Chunk, Failure, Stored, Value
 
 
 class ObjectTable:
@@ -128,8 +128,8 @@ class ObjectTable:
         elif peer not in row.wanted:
             row.wanted.append(peer)
 
-    def discard(self, value: Value) -> None:
-        """A value that nobody will use (a late or doubled result): free its segment."""
+    def discard(self, value: Value | Chunk) -> None:
+        """Nobody will use this value or these arguments any more: free the segment, if any."""
         if type(value) is Stored:
             creator = value.creator if value.creator in self._peers else self._node_peer(value.node)
             if creator:
@@ -214,6 +214,7 @@ class ObjectTable:
         if task.retained:
             return
         (values, lineages), task.pins = task.pins, None
+        self.discard(task.args)
         self._drop_into(values, unused)
         for object_id in lineages:
             row = self.rows[object_id]
@@ -256,6 +257,7 @@ class ObjectTable:
 
     def release(self, task: TaskRecord) -> None:
         """The task will never run again: drop what it held."""
+        self.discard(task.args)
         if task.deps:
             self.drop(task.deps)
         if task.refs:

@@ -65,7 +65,7 @@ class Recovery:
         needed = set(task.deps) | set(task.refs)
         for object_id in missing:
             if object_id not in needed:
-                self._tasks.fail(task, lost(task.name, object_id, "its task does not hold it"))
+                self._tasks.fail(task, _arguments_lost(task))
                 return
             value = self._objects.rows[object_id].value
             if type(value) is Failure:
@@ -138,6 +138,15 @@ class Recovery:
         counts.done -= count if task.chunk else 1
         counts.retried += 1
         self._tasks.await_values(task)
+
+
+def _arguments_lost(task: TaskRecord) -> Failure:
+    return Failure(
+        "object_lost",
+        f"the arguments of {task.name} left the store before it could begin. Submit it again.",
+        b"",
+        task.id,
+    )
 
 
 def makes(task: TaskRecord, object_id: int) -> bool:

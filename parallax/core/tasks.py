@@ -258,7 +258,7 @@ class TaskTable:
             self.count_failure(task, 1, failure)
         if lasting:
             objects.settle(task)
-        elif task.deps or task.refs:
+        elif task.deps or task.refs or type(task.args) is Stored:
             objects.release(task)
 
     def fail(self, task: TaskRecord, failure: Failure) -> None:

@@ -65,18 +65,34 @@ class Client(Member):
     def __init__(self, cluster: Cluster, job: int) -> None:
         super().__init__(cluster, "client")
         self.job = job
+        self.read_s = 0.0
+        """How long it thinks about each item of a stream before it takes the next."""
         cluster.hub.enroll(self)
 
-    def submit(self, work: Work, *args: Ref, refs: Sequence[Ref] = (), **options: Any) -> Ref:
+    def on_item(self, task: int, object_id: int) -> None:
+        """Take items of streams as they come."""
+        count = len(self.streams[task])
+        self.cluster.world.after(self.read_s, lambda: self.consumed(Ref(task), count))
+
+    def submit(
+        self,
+        work: Work,
+        *args: Ref,
+        refs: Sequence[Ref] = (),
+        bulky: bool = False,
+        **options: Any,
+    ) -> Ref:
         """Submit a task; returns its (first) ref, of a streaming task the ref of the stream.
 
         Args:
             work: seconds of computing, or a program (`parallax.testing.programs.Work`).
             args: objects whose values the task needs before it can begin.
             refs: objects to which it only gets references.
+            bulky: its arguments travel through the store, not inside the message.
             options: see `parallax.testing.programs.Options`.
         """
-        return self.submit_task(self.job, 0, work, args, refs, Options(**options))[0]
+        settings = Options(**options)
+        return self.submit_task(self.job, 0, work, args, refs, settings, bulky=bulky)[0]
 
     def submit_many(self, work: Work, *args: Ref, num_returns: int, **options: Any) -> list[Ref]:
         """Submit a task with several return values."""

@@ -101,6 +101,7 @@ class SimEngine(Member):
         self.last_begun = 0
         self.busy_s = 0.0
         self._queue: deque[Assignment] = deque()
+        self._blobs: set[bytes] = set()
         self._known: dict[int, TemplateDefined] = {}
         self._finished: list[Done] = []
         self._consumed: dict[int, int] = {}
@@ -116,6 +117,7 @@ class SimEngine(Member):
         self._epoch = 0
         """Changes whenever what was scheduled for the program is void."""
         self._blocked = False
+        self._waits_for_reader = False
 
     def send(self, message: ToHub) -> None:
         self._flush()
@@ -125,8 +127,11 @@ class SimEngine(Member):
 
     def receive(self, message: FromHub) -> None:
         if isinstance(message, TasksAssigned):
-            self._queue.extend(message.tasks)
-            self._next()
+            if self._blocked:  # they would wait behind a task that may be waiting for them
+                self.send(TasksReturned([task.id for task in message.tasks]))
+            else:
+                self._queue.extend(message.tasks)
+                self._next()
         elif isinstance(message, TasksRecalled):
             self._give_back(message.ids)
         elif isinstance(message, TaskInterrupted):
@@ -137,7 +142,9 @@ class SimEngine(Member):
             self._consumed[message.task] = max(self._consumed.get(message.task, 0), message.count)
             if self._task is not None and self._task.id == message.task:
                 self._continue_stream()
-        elif not isinstance(message, BlobDefined):
+        elif isinstance(message, BlobDefined):
+            self._blobs.add(message.key)
+        else:
             super().receive(message)
 
     def _give_back(self, ids: list[int]) -> None:
@@ -165,7 +172,7 @@ class SimEngine(Member):
                     waiting.skipped.append(message.object_id)
                 else:
                     self._queue.remove(waiting)
-                    self._report(waiting, [Failure("cancelled", message.reason)], {}, 0.0)
+                    self.send(TasksReturned([waiting.id]))
 
     def _stop(self, epoch: int, reason: str, *, all_items: bool) -> None:
         if epoch != self._epoch or not self.alive:
@@ -187,7 +194,7 @@ class SimEngine(Member):
             task = self._queue.popleft()
             missing = [
                 dep
-                for dep, value in zip(task.deps, task.values, strict=True)
+                for dep, value in zip([0, *task.deps], [task.args, *task.values], strict=True)
                 if isinstance(value, Stored) and not self.cluster.has(value.name)
             ]
             if missing:
@@ -197,6 +204,7 @@ class SimEngine(Member):
 
     def _begin(self, task: Assignment) -> None:
         assert task.template in self._known, "a task came before its template"
+        assert self._known[task.template].function in self._blobs, "or before its code"
         assert not any(isinstance(value, Failure) for value in task.values)
         self._task = task
         self._values, self._contained = [], {}
@@ -220,6 +228,8 @@ class SimEngine(Member):
                 self.cluster.world.after(0.0, self._next)
                 return
         code = chunk[len(self._values)] if chunk is not None else task.args
+        if isinstance(code, Stored):
+            code = self.cluster.decode(code).value
         assert isinstance(code, bytes)
         self.last_begun = self._object_id
         self.cluster.begun(self, task, self._object_id)
@@ -283,10 +293,7 @@ class SimEngine(Member):
                 self._get(wanted)
 
         if not self.when_ready([ref.id for ref in refs], ready):
-            if not self._blocked:
-                self._blocked = True
-                assert self._task is not None
-                self.send(TaskBlocked(self._task.id))
+            self._block()
             return
         try:
             values = [self.load(ref.id) for ref in refs]
@@ -301,6 +308,15 @@ class SimEngine(Member):
         self._context.keep([i for value in values for i in refs_in(value)])
         self._unblock()
         self._resume(values if isinstance(wanted, list) else values[0])
+
+    def _block(self) -> None:
+        if not self._blocked:
+            self._blocked = True
+            assert self._task is not None
+            if self._queue:
+                self.send(TasksReturned([task.id for task in self._queue]))
+                self._queue.clear()
+            self.send(TaskBlocked(self._task.id))
 
     def _unblock(self) -> None:
         if self._blocked:
@@ -326,11 +342,11 @@ class SimEngine(Member):
         room = not ahead or self._yielded - self._consumed.get(task.id, 0) < ahead
         if room and (emitted or self._waits_for_reader):
             self._waits_for_reader = False
+            self._unblock()
             self._later(1e-5)
         elif not room:
             self._waits_for_reader = True
-
-    _waits_for_reader = False
+            self._block()
 
     # ---- ending ---------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from parallax.ids import counter
 from parallax.messages import (
+    BlobDefined,
     CancelRequested,
     Chunk,
     Failure,
@@ -27,7 +28,7 @@ from parallax.messages import (
     ToHub,
     Value,
 )
-from parallax.testing.programs import Options, Raised, Ref, Work, refs_in
+from parallax.testing.programs import Large, Options, Raised, Ref, Work, refs_in
 from parallax.testing.world import Wire
 
 if TYPE_CHECKING:
@@ -84,8 +85,13 @@ class Member:
         args: Sequence[Ref],
         refs: Sequence[Ref],
         options: Options,
+        *,
+        bulky: bool = False,
     ) -> list[Ref]:
         """Submit one call; the refs of its return values, of a streaming one that of the task."""
+        code = self.cluster.program(work)
+        call = self.cluster.encode(self, Large(code)) if bulky else code
+        assert not isinstance(call, Failure)
         template = self._template(options)
         ids = self._take_ids(1 if options.streaming else max(options.num_returns, 1))
         if options.streaming:
@@ -93,7 +99,7 @@ class Member:
             self.pending += 1
         elif options.num_returns:
             self._hold(ids)
-        spec = TaskSpec(ids[0], template, self.cluster.program(work), _ids_of(args), _ids_of(refs))
+        spec = TaskSpec(ids[0], template, call, _ids_of(args), _ids_of(refs))
         self._submit(TasksSubmitted(job, parent, [spec]), returns=ids[0] in self.held)
         return [Ref(i) for i in ids]
 
@@ -144,11 +150,13 @@ class Member:
             return known[0]
         (template,) = self._take_ids(1)
         self._templates[options.key] = template, options
+        code = options.name.encode()
+        self.send(BlobDefined(code, b"..."))
         self.send(
             TemplateDefined(
                 template,
                 options.name,
-                b"code",
+                code,
                 demand=options.demand,
                 num_returns=options.num_returns,
                 streaming=options.streaming,
