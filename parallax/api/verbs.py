@@ -9,7 +9,7 @@ from typing import Any, TypeVar, overload
 
 from parallax.api.checks import check_timeout, refs_of
 from parallax.api.remote import RemoteFunction
-from parallax.errors import GetTimeoutError, UsageError
+from parallax.errors import GetTimeoutError, ParallaxError, UsageError
 from parallax.refs import ObjectRef, ObjectRefGenerator
 from parallax.sessions.current import current, current_of
 from parallax.sessions.protocol import Session
@@ -70,12 +70,17 @@ def get(refs: Any, *, timeout: float | None = None) -> Any:
         ClusterLostError: the cluster is gone.
     """
     timeout_s = check_timeout(timeout)
-    if type(refs) is ObjectRef:
-        return current_of([refs]).get([refs], timeout_s)[0]
-    if isinstance(refs, ObjectRefGenerator):
-        raise TypeError("get takes ObjectRefs; iterate over the generator to get its refs.")
-    found = refs_of(refs, "get")
-    return current_of(found).get(found, timeout_s)
+    try:
+        if type(refs) is ObjectRef:
+            return current_of([refs]).get([refs], timeout_s)[0]
+        if isinstance(refs, ObjectRefGenerator):
+            raise TypeError("get takes ObjectRefs; iterate over the generator to get its refs.")
+        found = refs_of(refs, "get")
+        return current_of(found).get(found, timeout_s)
+    except ParallaxError as error:
+        # Our own frames say nothing: show the caller's line, and below it the task's traceback.
+        error.__traceback__ = None
+        raise
 
 
 def wait(
@@ -192,7 +197,7 @@ def _map_unordered(
         flying = [ref for ref in flying if ref.id not in done]
         flying += [function.remote(item) for item in itertools.islice(items, len(ready))]
         for ref in ready:
-            yield session.get([ref], None)[0]
+            yield get(ref)
 
 
 def cancel(
