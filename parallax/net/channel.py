@@ -104,6 +104,8 @@ class Channel:
         self._callbacks = Callbacks()
         self.later = self._callbacks.add
         """Run something soon, in a thread where it may take its time."""
+        self.drain = self._callbacks.close
+        """Wait for what was to be run later, but not for long. Nothing more will be."""
         self._thread = threading.Thread(target=self._run, name="parallax-io", daemon=True)
 
     def _connect(self, endpoint: str, identity: bytes) -> zmq.Socket[bytes]:
@@ -297,7 +299,7 @@ class Channel:
             with self._io:
                 self._socket.close(linger=int(linger_s * 1000))
                 self._context.term()
-            self._callbacks.close()
+            self.drain()
 
     def forget(self) -> None:
         """After a fork, in the child: the socket and its threads are the parent's."""

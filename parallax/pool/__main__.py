@@ -55,6 +55,9 @@ def main() -> None:
         with contextlib.suppress(OSError):
             os.chdir(config.cwd)
     lease = hold_lease(Path(config.store))
+    os.environ.pop("PYTHONPATH", None)  # it has served to find this module
+    if config.python_path:
+        os.environ["PYTHONPATH"] = config.python_path
     os.environ.update(config.env_vars)
     gc.collect()
     gc.freeze()  # what is imported now is shared by all; the collector must not touch it

@@ -115,6 +115,7 @@ class Client:
         self._requests = itertools.count(1)
         self._segments = itertools.count(1)
         self._ready_to_work = Waiter(1)
+        self._leaving = False
         self._hub_fd = -1
         """Readable when the hub has ended."""
         self._trim_due = 0.0
@@ -196,10 +197,17 @@ class Client:
         if self._store is not None:
             self._store.close()
 
+    def take_leave(self, goodbye: ToHub) -> None:
+        """The interpreter ends: say so and show the last output, but wake nobody."""
+        self._leaving = True
+        self.channel.post(goodbye)
+        self.channel.flush()
+        self.channel.drain()
+
     def _lose(self, reason: str) -> None:
         """Wake everybody who waits for a cluster that is gone."""
         with self.lock:
-            if self.lost:
+            if self.lost or self._leaving:
                 return
             self.lost = reason
             waiters = [w for group in self._waiters.values() for w in group]
@@ -472,7 +480,9 @@ class Client:
                     self._await(missing, len(missing), deadline, fail_fast=True)
                 except KeyboardInterrupt:
                     rest = [i for i in dict.fromkeys(ids) if i not in values]
-                    if rest and not self.lost:
+                    # In a task it is a cancel that interrupts: whether the tasks that it waits
+                    # for go too is for the one who cancelled to say.
+                    if rest and not self.lost and self.role == "client":
                         self.cancel(rest, grace_s=INTERRUPT_GRACE_S)
                     raise
                 for object_id in ids:

@@ -25,6 +25,8 @@ class PoolConfig(msgspec.Struct, frozen=True, kw_only=True):
     env_vars: dict[str, str] = {}
     path: list[str] = []
     """The driver's `sys.path`."""
+    python_path: str = ""
+    """The driver's `PYTHONPATH`, for what tasks start."""
     cwd: str = ""
     memory_floor_bytes: int = 0
     """Below so much free memory on the host a task is stopped."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import platform
@@ -31,6 +32,7 @@ from parallax.pool.paths import (
     user_id,
 )
 from parallax.pool.resources import detect_resources
+from parallax.store import flock
 from parallax.store.janitor import sweep
 from parallax.store.place import SHARED_MEMORY, choose_root, default_limit, memory_bytes
 from parallax.version import VERSION
@@ -66,13 +68,12 @@ class PoolProcess:
         """What the user should know of it, once."""
         self._process = process
         self._config = config
+        self._starter = os.getpid()
         # Open for reading from the start: a pool that fails takes its folder with it.
         self._log = log
-
-    @property
-    def pid(self) -> int:
-        """Of the hub."""
-        return self._process.pid
+        if config.owner_pid:
+            atexit.register(self._at_exit)
+        self._client: Client | None = None
 
     def alive(self) -> bool:
         """Whether the hub runs.
@@ -87,33 +88,77 @@ class PoolProcess:
         )
 
     def wait_ready(self) -> None:
-        """Wait until the pool can be joined."""
+        """Wait until the pool can be joined.
+
+        Raises:
+            ClusterLostError: it does not start; nothing of it is left.
+        """
         path = Path(self._config.folder) / "connection.json"
         deadline = time.monotonic() + START_TIMEOUT_S
         while not path.exists():
             self.alive()
             if time.monotonic() > deadline:
-                raise ClusterLostError(f"the pool did not start within {START_TIMEOUT_S:g} s")
+                raise ClusterLostError(
+                    f"the pool did not start within {START_TIMEOUT_S:g} s.\n{self._log_tail()}"
+                )
             time.sleep(0.01)
+
+    def owned_by(self, client: Client) -> None:
+        """This client's end is the end of the pool, at the latest as the interpreter ends."""
+        self._client = client
+
+    def outlive(self) -> None:
+        """The pool goes on without this process, which reaps it should it end first."""
+        os.close(self._log)
+        _outliving.append(self._process)
 
     def stop(self, client: Client) -> None:
         """Ask the hub to stop, leave, and wait until everything of the pool is gone."""
         client.close(ShutdownRequested("shutdown was called"))
-        if self._process.pid and os.getpid() == self._owner:
-            try:
-                self._process.wait(STOP_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
+        self.abandon(STOP_TIMEOUT_S)
+
+    def abandon(self, patience_s: float = 0.0) -> None:
+        """End the pool whatever it does; nothing of it is left.
+
+        Args:
+            patience_s: so long it may take to end by itself, as it has been told to.
+        """
+        atexit.unregister(self._at_exit)
+        self._client = None
+        if os.getpid() != self._starter:
+            return  # a fork of the process that owns it
+        if not self._ended(patience_s):
+            self._process.terminate()
+            if not self._ended(STOP_TIMEOUT_S):
                 self._process.kill()
                 self._process.wait()
-            os.close(self._log)
+        os.close(self._log)
+        store = Path(self._config.store)
+        sweep(store.parent, store.name, user_id())
+        if not store.exists():
+            shutil.rmtree(self._config.folder, ignore_errors=True)
 
-    @property
-    def _owner(self) -> int:
-        return self._config.owner_pid or os.getpid()
+    def _ended(self, wait_s: float) -> bool:
+        try:
+            self._process.wait(wait_s)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def _at_exit(self) -> None:
+        # Threads of the user may still wait for results: waking them would only have them print
+        # tracebacks into the end of the script.
+        if self._client is not None and os.getpid() == self._starter:
+            self._client.take_leave(ShutdownRequested("its owner has ended"))
+            self.abandon(STOP_TIMEOUT_S)
 
     def _log_tail(self) -> str:
         size = os.fstat(self._log).st_size
         return os.pread(self._log, 3000, max(0, size - 3000)).decode(errors="replace").strip()
+
+
+_outliving: list[subprocess.Popen[bytes]] = []
+"""Named pools that this process has started."""
 
 
 def start_pool(request: PoolRequest, *, owner_pid: int) -> tuple[PoolProcess, Connection]:
@@ -134,6 +179,7 @@ def start_pool(request: PoolRequest, *, owner_pid: int) -> tuple[PoolProcess, Co
             f"a pool named {request.name!r} runs already (pid {other.pid}). Join it with "
             f"parallax.init({request.name!r}), or stop it with `parallax stop {request.name}`."
         )
+    _outliving[:] = [process for process in _outliving if process.poll() is None]
     sweep_dead()
     cluster = new_token()
     folder = private_folder(clusters_folder() / cluster)
@@ -155,10 +201,15 @@ def start_pool(request: PoolRequest, *, owner_pid: int) -> tuple[PoolProcess, Co
             **request.env_vars,
         },
         path=[entry or os.getcwd() for entry in sys.path],
+        python_path=os.environ.get("PYTHONPATH", ""),
         cwd=os.getcwd(),
         memory_floor_bytes=int(memory_bytes() * MEMORY_FLOOR),
     )
-    process, log = _spawn(config)
+    try:
+        process, log = _spawn(config)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     connection = Connection(
         cluster=cluster,
         endpoint=config.endpoint,
@@ -175,22 +226,57 @@ def start_pool(request: PoolRequest, *, owner_pid: int) -> tuple[PoolProcess, Co
 def _spawn(config: PoolConfig) -> tuple[subprocess.Popen[bytes], int]:
     path = config.save()
     log = os.open(Path(config.folder) / "hub.log", os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "parallax.pool", str(path)],
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=log,
-        start_new_session=True,  # a notebook's interrupt signals the kernel's whole group
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in config.path if p)},
-    )
+    try:
+        process = subprocess.Popen(
+            # -P: a file in the current folder must not stand in for a module of ours.
+            [sys.executable, "-P", "-m", "parallax.pool", str(path)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,  # a notebook's interrupt signals the kernel's whole group
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in config.path if p)},
+        )
+    except BaseException:
+        os.close(log)
+        raise
     return process, log
+
+
+def join_or_start(request: PoolRequest) -> tuple[Connection, str]:
+    """The pool of this name when it runs, else a new one that outlives this process.
+
+    Whoever comes while another process starts it waits for that one, and joins.
+
+    Returns:
+        Its connection, and what the user should know of a new one.
+
+    Raises:
+        UsageError: it runs on another host.
+        ClusterLostError: it does not start.
+    """
+    path = connection_file(request.name)
+    lock = os.open(clusters_folder() / f".{request.name}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        flock.seize(lock)
+        if (connection := running(path)) is not None:
+            return connection, ""
+        process, _ = start_pool(request, owner_pid=0)
+        try:
+            process.wait_ready()
+        except BaseException:
+            process.abandon()
+            raise
+        process.outlive()
+        return read_connection(path), process.note
+    finally:
+        os.close(lock)
 
 
 # ---- pools that run -------------------------------------------------------------------------
 
 
 def is_running(connection: Connection) -> bool:
-    """Whether the hub of this connection still runs on this host."""
+    """Whether the hub of this connection still runs, for one on this host."""
     import psutil  # late: a start of one's own pool has no need of it
 
     try:
@@ -203,11 +289,21 @@ def is_running(connection: Connection) -> bool:
 
 
 def running(path: Path) -> Connection | None:
-    """The connection in this file when its hub runs; a file of a dead hub is removed."""
+    """The connection in this file when its hub runs; a file of a dead hub is removed.
+
+    Raises:
+        UsageError: it is no connection file, or one of a pool on another host.
+    """
     try:
         connection = read_connection(path)
     except FileNotFoundError:
         return None
+    if connection.host != platform.node():  # home folders are shared between hosts
+        raise UsageError(
+            f"{path} belongs to a pool on {connection.host}, and this is {platform.node()}: an "
+            "embedded pool can be joined on its own host only. If it does not run any more, "
+            "remove the file; or choose another name."
+        )
     if is_running(connection):
         return connection
     with contextlib.suppress(FileNotFoundError):
@@ -217,14 +313,27 @@ def running(path: Path) -> Connection | None:
 
 def running_names() -> list[str]:
     """The names of this user's named pools that run, sorted."""
-    paths = sorted(runtime_folder().glob(f"{PREFIX}-*.json"))
-    return [c.name for path in paths if (c := running(path)) is not None and c.name]
+    names = []
+    for path in sorted(runtime_folder().glob(f"{PREFIX}-*.json")):
+        with contextlib.suppress(UsageError):  # of another host, or of another version
+            connection = running(path)
+            if connection is not None and connection.name:
+                names.append(connection.name)
+    return names
 
 
 def sweep_dead() -> None:
-    """Remove what pools left behind that were killed whole."""
+    """Remove what pools left behind that were killed whole, or never came to be."""
     prefix = f"{PREFIX}-{user_id()}-"
-    for base in {SHARED_MEMORY, Path(tempfile.gettempdir())}:
+    bases = {SHARED_MEMORY, Path(tempfile.gettempdir())}
+    for base in bases:
         for folder in sweep(base, prefix, user_id()):
             cluster = folder.name.removeprefix(prefix).split(".")[0]
             shutil.rmtree(clusters_folder() / cluster, ignore_errors=True)
+    for folder in clusters_folder().iterdir():
+        # A pool that is just starting has its folder before it has its store.
+        with contextlib.suppress(FileNotFoundError):
+            age_s = time.time() - folder.stat().st_mtime
+            stores = [base / f"{prefix}{folder.name}" for base in bases]
+            if age_s > 2 * START_TIMEOUT_S and not any(store.exists() for store in stores):
+                shutil.rmtree(folder, ignore_errors=True)

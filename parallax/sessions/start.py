@@ -70,21 +70,27 @@ def start(options: StartOptions) -> Session:
     if options.name:
         return _join_or_start(options)
     process, connection = local.start_pool(options.pool, owner_pid=os.getpid())
-    client = Client(connection, "client", owner=True)
-    client.connect(alive=process.alive)
-    if process.note:
-        print(f"parallax: {process.note}", file=sys.stderr)
+    try:
+        client = Client(connection, "client", owner=True)
+        client.connect(alive=process.alive)
+    except BaseException:
+        process.abandon()
+        raise
+    process.owned_by(client)
+    _tell(process.note)
     return _session(client, options, on_close=process.stop)
 
 
 def _join_or_start(options: StartOptions) -> Session:
     """`init(name=...)`: the pool of that name when it runs, else a new one that outlives us."""
-    assert options.name
-    connection = local.running(connection_file(options.name))
-    if connection is None:
-        process, connection = local.start_pool(options.pool, owner_pid=0)
-        process.wait_ready()
+    connection, note = local.join_or_start(options.pool)
+    _tell(note)
     return _join(connection, options)
+
+
+def _tell(note: str) -> None:
+    if note:
+        print(f"parallax: {note}", file=sys.stderr)
 
 
 def _find(address: str) -> Connection:

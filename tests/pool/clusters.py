@@ -32,9 +32,9 @@ def processes(cluster: str) -> list[psutil.Process]:
     return [p for p in psutil.process_iter() if _is_of(p, cluster)]
 
 
-def process(cluster: str, name: str) -> psutil.Process:
+def process(cluster: str, name: str) -> Any:
     """Its process of this name: ``parallax-hub``, ``parallax-node``, ``parallax-zygote``."""
-    return next(p for p in processes(cluster) if p.name() == name)
+    return wait_until(lambda: next((p for p in processes(cluster) if p.name() == name), None))
 
 
 def _is_of(process: psutil.Process, cluster: str) -> bool:
@@ -60,7 +60,7 @@ def wait_gone(cluster: str, timeout_s: float = 5.0) -> None:
     """Wait until neither a process nor a file of the cluster is left."""
     deadline = time.monotonic() + timeout_s
     while True:
-        left = [f"{p.pid} {p.name()}" for p in processes(cluster)], traces(cluster)
+        left = processes(cluster), traces(cluster)
         if left == ([], []):
             return
         assert time.monotonic() < deadline, f"left after {timeout_s:g} s: {left}"

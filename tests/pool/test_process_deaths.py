@@ -83,7 +83,7 @@ def test_everything_of_the_pool_ends_and_the_driver_hears_of_it(
         def run() -> None:
             try:
                 outcomes[kind] = wait()
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 - any kind is the outcome
                 outcomes[kind] = type(error)
 
         thread = threading.Thread(target=run, daemon=True)
