@@ -9,6 +9,7 @@ from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from parallax.errors import UsageError
 from parallax.ids import hex_id
+from parallax.reprs import HtmlRepr
 from parallax.serial.refs import note
 
 T = TypeVar("T")
@@ -63,7 +64,7 @@ def forget_owner(owner: RefOwner) -> None:
         del _owners[owner.cluster]
 
 
-class ObjectRef(Generic[T]):
+class ObjectRef(HtmlRepr, Generic[T]):
     """A reference to one immutable value, which may not exist yet.
 
     Pass it to tasks, put it into containers, `parallax.get` it, or ``await`` it. Picklable and
@@ -161,7 +162,7 @@ def _rebuild(cluster: str, object_id: int) -> ObjectRef[Any]:
     return ObjectRef(object_id, owner)
 
 
-class ObjectRefGenerator(Generic[T]):
+class ObjectRefGenerator(HtmlRepr, Generic[T]):
     """The results of a generator task, each a ref as soon as it was yielded.
 
     Iterate over it with ``for`` or ``async for``. An exception in the task comes as the last

@@ -11,12 +11,13 @@ from typing import Any
 
 from parallax.errors import ClusterLostError, UsageError
 from parallax.ids import hex_id
+from parallax.reprs import HtmlRepr
 from parallax.sessions import current as _current
 from parallax.sessions.current import begin, current, end, existing
 from parallax.sessions.start import StartOptions
 
 
-class Session:
+class Session(HtmlRepr):
     """The connection that `init` made. A context manager that shuts it down at its end."""
 
     def __init__(self) -> None:
@@ -70,9 +71,6 @@ class Session:
             f"<parallax session {self.name or self.cluster}: {total.get('CPU', 0):g} CPUs, "
             f"{engines} engines>"
         )
-
-    def _repr_html_(self) -> str:
-        return f"<code>{repr(self).replace('<', '&lt;').replace('>', '&gt;')}</code>"
 
 
 def init(
@@ -173,7 +171,7 @@ def available_resources() -> dict[str, float]:
 
 
 @dataclass(frozen=True, slots=True)
-class RuntimeContext:
+class RuntimeContext(HtmlRepr):
     """Where the calling code runs. Ids are empty, and numbers 0, outside of tasks.
 
     Attributes:

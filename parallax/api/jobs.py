@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,12 +15,13 @@ from parallax.ids import hex_id
 from parallax.messages import Failure
 from parallax.pool.failures import to_error
 from parallax.refs import ObjectRef
+from parallax.reprs import HtmlRepr
 from parallax.sessions.current import current
 from parallax.sessions.jobs import named_job
 from parallax.sessions.protocol import Session
 
 
-class Job:
+class Job(HtmlRepr):
     """One job: a snapshot of it is fetched whenever you look."""
 
     def __init__(self, number: int, session: Session) -> None:
@@ -66,7 +66,7 @@ class Job:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until no task of the job is pending; False when `timeout` seconds passed first."""
-        return current().wait_job(self._number, check_timeout(timeout))
+        return self._session.wait_job(self._number, check_timeout(timeout))
 
     def cancel(self) -> None:
         """Cancel all its tasks that have not ended."""
@@ -78,7 +78,7 @@ class Job:
         """The errors of its failed tasks: the first 100."""
         return [
             to_error(msgspec.convert(failure, Failure))
-            for _, _, failure in current().ask("job_errors", self._number)
+            for _, _, failure in self._session.ask("job_errors", self._number)
         ]
 
     def output(self) -> str:
@@ -104,9 +104,6 @@ class Job:
             return f"<job {self.id}: forgotten>"
         counts = ", ".join(f"{n} {state}" for state, n in totals_of(row).items() if n)
         return f"<job {row['name']!r} {row['state']}: {counts or 'no tasks'}>"
-
-    def _repr_html_(self) -> str:
-        return f"<code>{html.escape(repr(self))}</code>"
 
 
 def jobs() -> list[Job]:
@@ -145,7 +142,7 @@ def job(name: str) -> Iterator[Job]:
         raise UsageError(f"a job's name must be a string that is not empty, not {name!r}.")
     session = current()
     number = session.open_job(name)
-    token = named_job.set(number)
+    token = named_job.set((session.cluster, number))
     try:
         yield Job(number, session)
     finally:

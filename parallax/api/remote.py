@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 from parallax.errors import UsageError
 from parallax.options import TaskOptions
 from parallax.refs import ObjectRef
+from parallax.reprs import HtmlRepr
 from parallax.sessions.current import current
 
 P = ParamSpec("P")
@@ -19,7 +20,7 @@ T = TypeVar("T")
 DEFAULTS = TaskOptions()
 
 
-class RemoteFunction(Generic[P, T]):
+class RemoteFunction(HtmlRepr, Generic[P, T]):
     """A function whose calls run as tasks on the engines.
 
     ``f.remote(...)`` starts a task and returns its `ObjectRef` at once; ``f.map(xs)`` starts one

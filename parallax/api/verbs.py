@@ -12,6 +12,7 @@ from parallax.api.remote import RemoteFunction
 from parallax.errors import GetTimeoutError, ParallaxError, UsageError
 from parallax.refs import ObjectRef, ObjectRefGenerator
 from parallax.sessions.current import current, current_of
+from parallax.sessions.frames import user_frames
 from parallax.sessions.protocol import Session
 
 T = TypeVar("T")
@@ -79,7 +80,7 @@ def get(refs: Any, *, timeout: float | None = None) -> Any:
         return current_of(found).get(found, timeout_s)
     except ParallaxError as error:
         # Our own frames say nothing: show the caller's line, and below it the task's traceback.
-        error.__traceback__ = None
+        error.__traceback__ = user_frames(error.__traceback__)
         raise
 
 

@@ -66,9 +66,11 @@ def begin(options: StartOptions, *, ignore_reinit_error: bool) -> Session:
 
 
 def end() -> None:
-    """Close the session. A later verb starts a new one."""
+    """Close the session. A later verb starts a new one. A task cannot close the one it runs in."""
     global _session, _options
     with _lock:
+        if _session is not None and _session.context()["task"]:
+            return
         session, _session, _options = _session, None, None
     if session is not None:
         session.close()

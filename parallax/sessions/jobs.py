@@ -9,8 +9,10 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-named_job: contextvars.ContextVar[int] = contextvars.ContextVar("parallax_job", default=0)
-"""The job that `with parallax.job(...)` made, 0 outside."""
+named_job: contextvars.ContextVar[tuple[str, int]] = contextvars.ContextVar(
+    "parallax_job", default=("", 0)
+)
+"""The job that `with parallax.job(...)` made, and its cluster."""
 
 
 class JobChooser:
@@ -19,10 +21,12 @@ class JobChooser:
     In a notebook each run of a cell is a job, opened at its first submission.
 
     Args:
+        cluster: of the session.
         open_job: makes a job from a name, a cell id and its source.
     """
 
-    def __init__(self, open_job: Callable[[str, str, str], int]) -> None:
+    def __init__(self, cluster: str, open_job: Callable[[str, str, str], int]) -> None:
+        self._cluster = cluster
         self._open = open_job
         self._script = 0
         self._cell = (-1, 0)
@@ -30,7 +34,8 @@ class JobChooser:
 
     def current(self) -> int:
         """The id of the job of a submission made here and now."""
-        if job := named_job.get():
+        cluster, job = named_job.get()
+        if job and cluster == self._cluster:
             return job
         shell = _shell()
         if shell is not None:

@@ -47,7 +47,7 @@ class PoolSession:
         self.namespace = namespace
         self.cluster = client.cluster
         self._binder = Binder(client, _note)
-        self._jobs = JobChooser(self.open_job)
+        self._jobs = JobChooser(self.cluster, self.open_job)
         self._contexts: dict[int, contextvars.Context] = {}
         self._on_close = on_close
         self._seeds = Seeds(seed)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import parallax as px
@@ -425,3 +426,88 @@ MULTIPROCESSING = """
 
 def test_multiprocessing_beside_a_session() -> None:
     assert run(MULTIPROCESSING) == "[1, 2, 3, 4]\n1\n"
+
+
+# ---- inside tasks -------------------------------------------------------------------------
+
+
+@each_session
+def test_a_task_shares_the_session_and_cannot_end_it(address: str | None) -> None:
+    session = px.init(address, num_cpus=1)
+
+    @px.remote
+    def use_as_a_script_does() -> tuple[str, int]:
+        with px.init() as inner:
+            value = px.get(same.remote(5))
+        px.shutdown()
+        return inner.cluster, value
+
+    assert px.get(use_as_a_script_does.remote()) == (session.cluster, 5)
+    assert px.is_initialized()
+    assert px.get(same.remote(6)) == 6
+
+
+@each_session
+def test_a_job_of_an_old_session_is_over(address: str | None) -> None:
+    px.init(address, num_cpus=1)
+    with px.job("old") as job:
+        assert px.get(same.remote(1)) == 1
+        px.shutdown()
+        px.init(address, num_cpus=1)
+        ref = same.remote(2)
+    assert px.get(ref) == 2
+    assert px.job_of(ref).name != "old"
+    assert "closed" in repr(job)
+
+
+# ---- the object store ---------------------------------------------------------------------
+
+
+def test_a_store_over_its_limit_loses_nothing() -> None:
+    size = 4 << 20
+    px.init(num_cpus=1, object_store_memory=4 * size)
+    refs = [px.put(np.full(size, i, np.uint8)) for i in range(12)]
+    for i, ref in enumerate(refs):
+        assert (px.get(ref) == i).all()
+    sums = px.remote(lambda array: int(array[0])).map(refs, chunk=1)
+    assert px.get(sums) == list(range(12))
+
+
+# ---- Ctrl-C -------------------------------------------------------------------------------
+
+INTERRUPT = """
+    import os, signal, threading
+    import parallax as px
+    from tests.conformance.gates import Gate
+
+    gate = Gate({folder!r})
+
+    @px.remote
+    def stop():
+        gate.pass_through()
+
+    px.init(num_cpus=2)
+    waited_for, other = stop.remote(), stop.remote()
+
+    def interrupt():
+        gate.wait_for(2)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    try:
+        px.get(waited_for)
+    except KeyboardInterrupt:
+        print("interrupted")
+    try:
+        px.get(waited_for)
+    except px.errors.TaskCancelledError:
+        print("cancelled")
+    print(px.get(px.remote(len).remote("abc")))
+    gate.open()
+    print(px.get(other))
+    """
+
+
+def test_an_interrupted_get_cancels_what_it_waited_for(tmp_path: Path) -> None:
+    output = run(INTERRUPT.format(folder=str(tmp_path)))
+    assert output.split() == ["interrupted", "cancelled", "3", "None"]

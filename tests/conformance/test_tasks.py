@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -189,6 +190,22 @@ def test_arguments_are_those_at_the_time_of_the_call() -> None:
     ref = add.remote(mine, [])
     mine.append(4)
     assert px.get(ref) == [1, 2, 3]
+
+
+@pytest.mark.needs("parallax")
+def test_everything_has_a_repr_in_text_and_in_html() -> None:
+    @px.remote
+    def count() -> Iterator[int]:
+        yield 1
+
+    generator = count.remote()
+    things = [add, px.put(1), generator, px.job_of(px.remote(len).remote("")), px.jobs()[0]]
+    things += [px.get_runtime_context(), *generator]
+    for thing in things:
+        assert " object at 0x" not in repr(thing)
+        html = thing._repr_html_()  # type: ignore[attr-defined]
+        assert html.startswith("<")
+        assert html.endswith(">")
 
 
 # ---- map ----------------------------------------------------------------------------------

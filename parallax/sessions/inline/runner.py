@@ -6,15 +6,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from types import TracebackType
 
 from parallax.pool.failures import from_error
+from parallax.sessions.frames import user_frames
 from parallax.sessions.inline.book import InlineBook
 from parallax.sessions.inline.output import OutputRecorder
 from parallax.sessions.inline.tasks import InlineStream, InlineTask, running
-
-_PARALLAX = str(Path(__file__).parent.parent)
 
 
 class InlineRunner:
@@ -93,7 +90,7 @@ class InlineRunner:
             task.counts.retried += 1
             return True
         failure = from_error(error, task_name=task.call.name, task=task.id)
-        self._book.fail(task, failure, _user_frames(error.__traceback__))
+        self._book.fail(task, failure, user_frames(error.__traceback__))
         return False
 
     @contextmanager
@@ -117,11 +114,3 @@ def _is_for_the_user(error: BaseException) -> bool:
     return isinstance(error, KeyboardInterrupt) or (
         bdb is not None and isinstance(error, bdb.BdbQuit)
     )
-
-
-def _user_frames(traceback: TracebackType | None) -> TracebackType | None:
-    """The traceback from the user's own function on."""
-    frame = traceback
-    while frame is not None and frame.tb_frame.f_code.co_filename.startswith(_PARALLAX):
-        frame = frame.tb_next
-    return frame or traceback

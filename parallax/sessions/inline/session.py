@@ -56,7 +56,7 @@ class InlineSession:
         self._book = InlineBook()
         self._runner = InlineRunner(self._book)
         self._seeds = Seeds(seed)
-        self._jobs = JobChooser(self.open_job)
+        self._jobs = JobChooser(self.cluster, self.open_job)
         register_owner(self)
 
     @property
