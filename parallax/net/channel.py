@@ -101,11 +101,7 @@ class Channel:
         self._leader_poll.register(self._socket.FD, select.POLLIN)
         self._leader_poll.register(self._leader_wakeup.fileno(), select.POLLIN)
         self._watched: dict[int, Callable[[], None]] = {}
-        self._callbacks = Callbacks()
-        self.later = self._callbacks.add
-        """Run something soon, in a thread where it may take its time."""
-        self.drain = self._callbacks.close
-        """Wait for what was to be run later, but not for long. Nothing more will be."""
+        self._call_later_by(Callbacks())
         self._thread = threading.Thread(target=self._run, name="parallax-io", daemon=True)
 
     def _connect(self, endpoint: str, identity: bytes) -> zmq.Socket[bytes]:
@@ -117,6 +113,12 @@ class Channel:
         socket.maxmsgsize = codec.MAX_FRAME_BYTES
         socket.connect(endpoint)
         return socket
+
+    def _call_later_by(self, callbacks: Callbacks) -> None:
+        self.later = callbacks.add
+        """Run something soon, in a thread where it may take its time."""
+        self.drain = callbacks.close
+        """Wait for what was to be run later, but not for long. Nothing more will be."""
 
     def start(self) -> None:
         """Start the background thread."""
@@ -306,3 +308,6 @@ class Channel:
         self.closed = True
         self.lock = threading.Lock()
         self._io = threading.RLock()
+        self._leading = threading.Lock()
+        self._leader = 0
+        self._call_later_by(Callbacks())

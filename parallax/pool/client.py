@@ -56,6 +56,7 @@ from parallax.messages import (
 from parallax.net.channel import LINGER_S, Channel
 from parallax.net.connection import Connection
 from parallax.pool.failures import to_error
+from parallax.pool.forks import connected
 from parallax.pool.streams import StreamState
 from parallax.pool.waiter import Waiter
 from parallax.refs import ObjectRef, forget_owner, register_owner
@@ -175,6 +176,7 @@ class Client:
             spill_dir=Path(welcome.spill),
         )
         register_owner(self)
+        connected(self)
         if self.connection.host == platform.node() and hasattr(os, "pidfd_open"):
             try:
                 self._hub_fd = os.pidfd_open(self.connection.pid)
@@ -203,6 +205,13 @@ class Client:
         self.channel.post(goodbye)
         self.channel.flush()
         self.channel.drain()
+
+    def after_fork(self) -> None:
+        """See `parallax.pool.forks`."""
+        self.channel.forget()
+        self.lock = self.channel.lock
+        self.lost = "it belongs to the process that this one was forked from"
+        forget_owner(self)
 
     def _lose(self, reason: str) -> None:
         """Wake everybody who waits for a cluster that is gone."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import logging
+import os
 import signal
 import sys
 import threading
@@ -46,6 +47,7 @@ from parallax.pool.config import PoolConfig
 from parallax.pool.context import engine as context
 from parallax.pool.engine_logs import log_path
 from parallax.pool.executor import Executor
+from parallax.pool.forks import connected
 from parallax.pool.library import Library
 from parallax.pool.process import name_process, redirect_output
 from parallax.pool.recent import RecentSegments
@@ -127,6 +129,7 @@ class Engine:
         self._interrupted_items: set[int] = set()
         """Of a running chunk: items that were cancelled one by one."""
         self._blocked = False
+        self._forked = False
         self._consumed: dict[int, int] = {}
         self._reader: Waiter | None = None
         self._status = StatusPage(status_path(Path(config.folder), number))
@@ -157,6 +160,7 @@ class Engine:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         context.client = self._client
         context.number = self._number
+        connected(self)
         self._client.connect()
         sys.stdout, sys.stderr = self._streams
         channel = self._client.channel
@@ -192,6 +196,9 @@ class Engine:
     def _execute(self, assignment: Assignment) -> None:
         self._status.set(assignment.id)
         outcome = self._executor.run(assignment)
+        if self._forked:
+            # The task has forked, and this is the child: the parent goes on with the queue.
+            os._exit(0)
         self._status.set(0)
         for stream in self._streams:
             stream.flush()
@@ -211,6 +218,13 @@ class Engine:
             else:
                 outbox.append(outcome)
             client.channel.rows += 1
+
+    def after_fork(self) -> None:
+        """See `parallax.pool.forks`. A child that uses Parallax starts a pool of its own."""
+        self._forked = True
+        self._running = None
+        context.client = context.task = None
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
     # ---- what the hub says, in whichever thread reads the channel ---------------------------
 
