@@ -132,13 +132,10 @@ class Placement:
         if shape.hungry_since < 0.0:
             shape.hungry_since = now
         elif now - shape.hungry_since > PATIENCE_S and shape.reserved is None:
-            nodes = [
-                node
-                for node in self.fleet.nodes.values()
-                if node.reserved is None and self.fleet.allowed(shape, node)
-            ]
-            if nodes:
-                shape.reserved = max(nodes, key=lambda node: node.room(shape.demand))
+            nodes = [node for node in self.fleet.nodes.values() if self.fleet.allowed(shape, node)]
+            free = [node for node in nodes if node.reserved is None]
+            if free and not any(node.fits(shape.demand) for node in nodes):
+                shape.reserved = max(free, key=lambda node: node.room(shape.demand))
                 shape.reserved.reserved = shape
 
     # ---- one engine -----------------------------------------------------------------------

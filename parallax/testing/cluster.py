@@ -175,8 +175,10 @@ class Cluster:
         self._duplicates = self.faults.duplicate > 0.0
         self._numbers = itertools.count(1)
         demand = {"CPU": float(engines), **(resources or {})}
-        self.nodes = [SimNode(self, number, demand) for number in range(nodes)]
-        self._settle()
+        self.nodes: list[SimNode] = []
+        for number in range(nodes):  # one after another, so that they get these numbers
+            self.nodes.append(SimNode(self, number, demand))
+            self._settle()
         self.started_at = self.world.now
 
     # ---- use ------------------------------------------------------------------------------
@@ -249,6 +251,11 @@ class Cluster:
         """A segment disappears from the store."""
         if self._segments.pop(name, None) is not None:
             self._lost.add(name)
+
+    def name_of(self, ref: Ref) -> str:
+        """The segment of a large value that a client has."""
+        values = (client.values.get(ref.id) for client in self.clients)
+        return next(value.name for value in values if isinstance(value, Stored))
 
     @property
     def segments(self) -> list[str]:
@@ -368,14 +375,13 @@ class Cluster:
     # ---- inside ---------------------------------------------------------------------------
 
     def _settle(self) -> None:
-        """Wait for the first engines."""
-        wanted = sum(node.target for node in self.hub.machine.fleet.nodes.values())
-        while not wanted or len(self.hub.machine.fleet.engines) < wanted:
-            if not self.world.step():
-                raise StuckError("the engines do not start")
-            wanted = sum(node.target for node in self.hub.machine.fleet.nodes.values())
-            if self.hub.stopped:
-                raise StuckError(self.hub.stopped)
+        """Wait for the engines of the nodes that there are."""
+        fleet = self.hub.machine.fleet
+        while len(fleet.nodes) < len(self.nodes) or len(fleet.engines) < sum(
+            node.target for node in fleet.nodes.values()
+        ):
+            if not self.world.step() or self.hub.stopped:
+                raise StuckError(f"the engines do not start: {self.hub.stopped}")
 
     def _why_stuck(self) -> str:
         machine = self.hub.machine

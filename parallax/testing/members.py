@@ -203,6 +203,10 @@ class Member:
         if gone:
             self.send(RefsChanged([], gone))
 
+    def want(self, *refs: Ref) -> None:
+        """Ask for the values of references that came from elsewhere."""
+        self.send(ObjectsWanted(_ids_of(refs)))
+
     # ---- values ---------------------------------------------------------------------------
 
     def when_ready(self, ids: Iterable[int], call: Callable[[], None]) -> bool:

@@ -47,7 +47,8 @@ class Raised(Exception):
 
 
 Step: TypeAlias = "float | Ref | list[Ref] | Emit"
-Program: TypeAlias = "Callable[[TaskContext], Generator[Step, Any, Any]]"
+Steps: TypeAlias = "Generator[Step, Any, Any]"
+Program: TypeAlias = "Callable[[TaskContext], Steps]"
 Work: TypeAlias = "float | Program"
 """Seconds of computing, or a generator function that gets a `TaskContext` and yields
 
