@@ -15,7 +15,9 @@ def refs_of(value: Any, verb: str) -> list[ObjectRef[Any]]:
     Raises:
         TypeError: something else is there.
     """
-    if isinstance(value, str | bytes) or not isinstance(value, Sequence):
+    if isinstance(value, str | bytes):
+        raise TypeError(f"{verb} takes ObjectRefs, not {_kind(value)}: {_short(value)}.")
+    if not isinstance(value, Sequence):
         try:
             value = list(value)
         except TypeError:

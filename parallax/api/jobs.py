@@ -74,6 +74,38 @@ class Job(HtmlRepr):
         if tasks := session.ask("job_tasks", self._number):
             session.cancel(tasks, force=False, recursive=True)
 
+    def results(self, timeout: float | None = None) -> list[Any]:
+        """The values that its tasks have returned, in the order of submission; waits for them.
+
+        Of the tasks that this process has submitted; what they have submitted in turn does not
+        count, nor do streaming tasks. Values live as long as somebody has a ref.
+
+        Args:
+            timeout: seconds to wait at most.
+
+        Raises:
+            TaskError: a task raised, as `get` does.
+            ObjectLostError: nobody has a ref to one of them any more.
+            GetTimeoutError: not all were there in time.
+        """
+        timeout_s = check_timeout(timeout)
+        session = self._session
+        refs = [session.ref(number) for number in session.results_of(self._number)]
+        return session.get(refs, timeout_s)
+
+    def retry_failed(self) -> list[ObjectRef[Any]]:
+        """Run its failed tasks again, with the arguments that they had. Returns at once.
+
+        Tasks that failed because another one did run on the new value of that one. Streaming tasks
+        stay as they are, and so do failures beyond the first 100. An argument that nobody has a
+        ref to any more is gone; its task fails again, with `ObjectLostError`.
+
+        Returns:
+            One ref for each value that the tasks return, in the order of submission. Refs to the
+            failed tasks stay what they are.
+        """
+        return self._session.retry_failed(self._number)
+
     def errors(self) -> list[BaseException]:
         """The errors of its failed tasks: the first 100."""
         return [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 from weakref import WeakKeyDictionary
 
@@ -83,7 +83,7 @@ class RemoteFunction(HtmlRepr, Generic[P, T]):
         for iterable in iterables:
             if isinstance(iterable, ObjectRef):
                 raise UsageError("map takes iterables, not refs: get the value first.")
-        items = list(zip(*iterables, strict=False))
+        items = list(zip(*map(_iterator, iterables), strict=False))
         size = None if isinstance(chunk, str) else chunk
         return current().submit_map(self, items, size)
 
@@ -176,6 +176,15 @@ def _make(function: Any, options: TaskOptions) -> RemoteFunction[Any, Any]:
     if not callable(function):
         raise UsageError(f"@remote goes on a function, not on {function!r}.")
     return RemoteFunction(function, options)
+
+
+def _iterator(iterable: Iterable[T]) -> Iterator[T]:
+    try:
+        return iter(iterable)
+    except TypeError:
+        raise TypeError(
+            f"map takes iterables, such as f.map(range(10)), not {iterable!r}."
+        ) from None
 
 
 def _name_of(function: Any) -> str:

@@ -1,7 +1,8 @@
 """A thread for what the outside wants to be told: futures, output, notes.
 
-Such calls run code of users and of libraries, which may take long or wait for other results. They
-get a thread of their own, so that the one that reads and sends is never late.
+Such calls run code of users and of libraries, which may take long. They get a thread of their own,
+so that the one that reads and sends is never late. One after the other: a callback of a future may
+`get` other results, but must not wait for another future, whose own turn comes after it.
 """
 
 from __future__ import annotations

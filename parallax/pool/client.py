@@ -270,8 +270,7 @@ class Client:
                     waiter.count()
             elif isinstance(message, Said):
                 if self.on_said is not None:
-                    said, on_said = message, self.on_said
-                    self.channel.later(lambda said=said, on_said=on_said: on_said(said))  # type: ignore[misc]
+                    self.on_said(message)
             elif isinstance(message, Noted):
                 if self.on_noted is not None:
                     text, on_noted = message.text, self.on_noted
@@ -316,6 +315,10 @@ class Client:
         with self.lock:
             stream = self._streams.get(message.task)
             if stream is None:
+                # Its reader is gone, and this was under way: what came with it is ours to drop.
+                if message.id:
+                    self.channel.outbox.append(RefsChanged([], [message.id]))
+                    self.channel.rows += 1
                 return
             if message.id:
                 self.local[message.id] = self.local.get(message.id, 0) + 1
@@ -501,6 +504,8 @@ class Client:
                 rest = [i for i in ids if i not in values]
                 if rest:
                     self.check()
+                    if timeout_s is None:
+                        continue  # another thread has found one of them lost
                     raise GetTimeoutError(
                         f"{len(set(rest))} of {len(ids)} objects were not ready after "
                         f"{timeout_s:g} s, first {hex_id(rest[0])}. The tasks go on; call get "
@@ -512,14 +517,17 @@ class Client:
                 return results
 
     def _load(self, object_id: int, lost: list[int]) -> Any:
-        value = self.values[object_id]
+        value = self.values.get(object_id)
         if type(value) is bytes:
             return unpack(value)
         if type(value) is Failure:
             raise to_error(value)
+        if value is None:  # another thread has just found it lost
+            lost.append(object_id)
+            return None
         assert isinstance(value, Stored)
         try:
-            return self.store.read(value.name)
+            parts = self.store.read_parts(value.name)
         except (KeyError, FileNotFoundError):
             # Its segment is gone: the hub rebuilds it and tells us when it is there again. Or the
             # whole store is, and with it the cluster.
@@ -529,6 +537,7 @@ class Client:
             self.channel.post(ObjectMissing(object_id, value.name))
             lost.append(object_id)
             return None
+        return unpack(*parts)  # outside: a value's own code may raise a KeyError too
 
     def wait(self, ids: Sequence[int], count: int, timeout_s: float | None) -> set[int]:
         """Wait until `count` of these distinct objects are ready; returns all that are."""
@@ -556,7 +565,6 @@ class Client:
                 if object_id not in self.local:
                     raise UsageError(f"object {hex_id(object_id)} is not held by this process")
                 if object_id in self._foreign:
-                    self._foreign.discard(object_id)
                     foreign.append(object_id)
                 else:
                     mine = True
@@ -568,7 +576,9 @@ class Client:
                 waiter.remaining -= duplicates
                 waiter.done = waiter.done or waiter.remaining <= 0
             if foreign:
+                # Asked first and noted after: an interrupt in between asks twice, never not at all.
                 self.channel.outbox.append(ObjectsWanted(foreign))
+                self._foreign.difference_update(foreign)
         try:
             self._block(waiter, deadline, mine=mine)
         finally:

@@ -20,6 +20,8 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
+from _signal import getsignal  # type: ignore[import-not-found]
+
 from parallax.ids import hex_id
 from parallax.messages import (
     Assignment,
@@ -121,6 +123,8 @@ class Engine:
         self._work = _Work()
         self._stopping = False
         self._main = threading.get_ident()
+        self._handler = self._on_interrupt
+        """One object, to be known again: a task may have installed a handler of its own."""
         self._current = 0
         """The object that user code computes now; 0 outside of user code."""
         self._running: Assignment | None = None
@@ -128,7 +132,8 @@ class Engine:
         """Why the running task was interrupted."""
         self._interrupted_items: set[int] = set()
         """Of a running chunk: items that were cancelled one by one."""
-        self._blocked = False
+        self._waits = 0
+        """Waits for other tasks that the running one is in: several, if it has threads."""
         self._forked = False
         self._consumed: dict[int, int] = {}
         self._reader: Waiter | None = None
@@ -156,7 +161,7 @@ class Engine:
 
     def run(self) -> None:
         """Take tasks and run them until told to stop."""
-        signal.signal(signal.SIGINT, self._on_interrupt)
+        signal.signal(signal.SIGINT, self._handler)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         context.client = self._client
         context.number = self._number
@@ -199,12 +204,17 @@ class Engine:
         if self._forked:
             # The task has forked, and this is the child: the parent goes on with the queue.
             os._exit(0)
-        self._status.set(0)
+        # The status page keeps naming this task until the next one begins: if the engine dies
+        # before the hub has the news of its end, it counts as begun, and not as never run.
+        if getsignal(signal.SIGINT) is not self._handler:
+            signal.signal(signal.SIGINT, self._handler)
         for stream in self._streams:
             stream.flush()
         client = self._client
         with client.lock:
             self._running = None
+            self._waits = 0
+            self._consumed.pop(assignment.id, None)
             if self._interrupted or self._interrupted_items:
                 self._interrupted = ""
                 self._interrupted_items.clear()
@@ -251,7 +261,7 @@ class Engine:
 
     def _accept(self, tasks: list[Assignment]) -> None:
         with self._client.lock:
-            if self._blocked:
+            if self._waits:
                 ids = [task.id for task in tasks]
                 self._client.channel.outbox.append(TasksReturned(ids))
                 return
@@ -313,9 +323,13 @@ class Engine:
     # ---- nested work ------------------------------------------------------------------------
 
     def _block(self) -> Callable[[], None] | None:
-        """User code is about to wait: give the queue back and the CPU up meanwhile."""
+        """User code is about to wait: give the queue back and the CPU up meanwhile.
+
+        A thread of the task that waits counts as much as the task itself: whatever else it does,
+        it may need the CPU for what it waits for.
+        """
         running = self._running
-        if running is None or threading.get_ident() != self._main:
+        if running is None:
             return None
         with self._client.lock:
             outbox = self._client.channel.outbox
@@ -323,16 +337,18 @@ class Engine:
                 ids = list(self._queue)
                 self._queue.clear()
                 outbox.append(TasksReturned(ids))
-            self._blocked = True
-            outbox.append(TaskBlocked(running.id))
-        return self._unblock
+            self._waits += 1
+            if self._waits == 1:
+                outbox.append(TaskBlocked(running.id))
+        return lambda: self._unblock(running)
 
-    def _unblock(self) -> None:
-        running = self._running
+    def _unblock(self, waited: Assignment) -> None:
         with self._client.lock:
-            self._blocked = False
-            if running is not None:
-                self._client.channel.outbox.append(TaskUnblocked(running.id))
+            if self._running is not waited or not self._waits:
+                return  # a thread that outlived its task
+            self._waits -= 1
+            if not self._waits:
+                self._client.channel.outbox.append(TaskUnblocked(waited.id))
         self._client.channel.posted()
 
     def _fetch(self, ids: list[int]) -> list[object]:
@@ -363,7 +379,7 @@ class Engine:
                 client.channel.wait(reader, reader.event, FOREVER)
             finally:
                 if unblock is not None:
-                    self._unblock()
+                    unblock()
             if client.lost:
                 raise KeyboardInterrupt("the cluster is gone")
 

@@ -13,6 +13,7 @@ from parallax.pool.calls import fill_call
 from parallax.pool.context import TaskContext, engine
 from parallax.pool.failures import from_error
 from parallax.pool.library import Library, LoadedTemplate
+from parallax.pool.recent import SegmentGoneError
 from parallax.pool.returned import iterate_items, seed_generators, split_returns
 from parallax.serial.values import Packed, pack, unpack
 
@@ -46,7 +47,7 @@ class Executor:
 
     Args:
         send_value: writes a packed value to where it travels.
-        read: reads a stored value by its segment's name; KeyError when it is gone.
+        read: reads a stored value by its segment's name; `SegmentGoneError` when it is gone.
         new_id: a new object id, for the items of generators.
         on_item: sends an item of a generator and waits while its reader is too far behind.
     """
@@ -137,10 +138,10 @@ class Executor:
 
     def _return(self, result: Any, count: int, object_id: int, name: str, done: Done) -> None:
         if count == 1:
-            done.values.append(self._pack(result, object_id, done))
+            done.values.append(self._pack(result, object_id, name, done))
             return
         for position, value in enumerate(split_returns(result, count, name)):
-            done.values.append(self._pack(value, object_id + position, done))
+            done.values.append(self._pack(value, object_id + position, name, done))
 
     def _run_chunk(
         self,
@@ -169,7 +170,7 @@ class Executor:
                     result = function(*args, **kwargs)
                 finally:
                     interrupts.end()
-                done.values.append(self._pack(result, object_id, done))
+                done.values.append(self._pack(result, object_id, template.spec.name, done))
             except BaseException as error:  # noqa: BLE001 - as above
                 done.values.append(self._failure(template, object_id, error))
 
@@ -192,7 +193,7 @@ class Executor:
             elif type(value) is Stored:
                 try:
                     values.append(self._read(value.name))
-                except KeyError:
+                except SegmentGoneError:
                     missing.append(object_id)
         if missing:
             raise MissingArgumentsError(missing)
@@ -200,15 +201,15 @@ class Executor:
         if type(args) is Stored:
             try:
                 call = self._read(args.name)
-            except KeyError:
+            except SegmentGoneError:
                 raise MissingArgumentsError([0]) from None
         else:
             assert type(args) is bytes
             call = unpack(args)
         return fill_call(call, values)
 
-    def _pack(self, result: Any, object_id: int, done: Done) -> Value:
-        packed = pack(result)
+    def _pack(self, result: Any, object_id: int, name: str, done: Done) -> Value:
+        packed = pack(result, name=f"the return value of {name}")
         if packed.refs:
             done.contained[object_id] = packed.refs
         return self._send_value(packed)

@@ -13,6 +13,7 @@ import os
 import platform
 import select
 import time
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,12 +21,13 @@ import zmq
 
 from parallax.core.machine import Event, Machine, PeerJoined, PeerLost, Received, Ticked
 from parallax.core.outbox import Action, Drop, Send, Stop
-from parallax.errors import ProtocolError
-from parallax.messages import PROTOCOL, FromHub, Hello, Left, Refused, Stopped, ToHub, Welcome
+from parallax.errors import AuthenticationError, ParallaxError, ProtocolError
+from parallax.messages import FromHub, Hello, Left, Refused, Stopped, ToHub, Welcome
 from parallax.net import codec
 from parallax.net.connection import Connection, write_connection
 from parallax.net.readiness import has_input
 from parallax.net.wakeup import Wakeup
+from parallax.pool.admission import Complaints, check_hello
 from parallax.pool.config import PoolConfig
 from parallax.pool.watch import ProcessWatch
 from parallax.version import VERSION
@@ -35,6 +37,10 @@ log = logging.getLogger("parallax.hub")
 BATCH_FRAMES = 100
 """Frames digested together at most: enough to batch, few enough to answer soon."""
 MAX_WAIT_S = 1.0
+FORMER_PEERS = 1000
+"""So many are remembered."""
+TRAIL_FRAMES = 12
+"""Of the traceback that users get to see of a bug."""
 
 
 class Hub:
@@ -58,7 +64,10 @@ class Hub:
         self._poll = select.poll()
         self._poll.register(self._socket.FD, select.POLLIN)
         self._poll.register(self._wakeup.fileno(), select.POLLIN)
-        self._complained: set[bytes] = set()
+        self._complaints = Complaints()
+        self._former: dict[bytes, int] = {}
+        """Peers that have left or were dropped. What is still on its way from them goes to the
+        machine, which knows what to make of late news."""
 
     def announce(self) -> None:
         """Write the connection files: from now on the pool can be found."""
@@ -86,12 +95,21 @@ class Hub:
         """Serve until stopped."""
         if self.config.owner_pid:
             self._watch_owner(self.config.owner_pid)
-        while not self.stopped:
-            events = self._collect(self._timeout_s())
-            if self.stopped:
-                break
-            for action in self.machine.handle(events, time.monotonic()):
-                self._do(action)
+        try:
+            while not self.stopped:
+                events = self._collect(self._timeout_s())
+                if self.stopped:
+                    break
+                for action in self.machine.handle(events, time.monotonic()):
+                    self._do(action)
+        except Exception:
+            # A bug. The cluster's state may be wrong from here on, so it ends; the users hear why.
+            log.exception("the hub failed")
+            trail = traceback.format_exc(limit=-TRAIL_FRAMES).strip()
+            self.stop(
+                "its hub failed. This is a bug in parallax; please report it with this trail:\n"
+                f"{trail}\n"
+            )
         for number in list(self._identities):
             self._send(number, [Stopped(self.stopped)])
         log.info("the hub stops: %s", self.stopped)
@@ -138,26 +156,27 @@ class Hub:
                 if len(frames) != 2:
                     raise ProtocolError(f"{len(frames) - 1} frames instead of one")
                 messages = codec.decode_to_hub(frames[1])
-                number = self._numbers.get(identity)
+                number = self._numbers.get(identity) or self._former.get(identity)
                 if number is None:
                     number = self._welcome(identity, messages, events)
+                    del messages[0]
                 for message in messages:
+                    if type(message) is Hello:
+                        raise ProtocolError("it has said hello already")
+                    events.append(Received(number, message))
                     if type(message) is Left:
                         self._forget(number)
-                        events.append(PeerLost(number))
-                    elif type(message) is not Hello:
-                        events.append(Received(number, message))
-            except ProtocolError as error:
-                self._refuse(identity, "protocol", str(error), events)
+                        break
+            except (AuthenticationError, ProtocolError) as error:
+                self._refuse(identity, error, events)
 
     def _welcome(self, identity: bytes, messages: Sequence[ToHub], events: list[Event]) -> int:
         hello = messages[0] if messages else None
         if not isinstance(hello, Hello):
-            raise ProtocolError("the first message of a peer is its hello")
-        if hello.token != self.config.token:
-            raise ProtocolError("the key is not that of this cluster")
-        if (mismatch := _mismatch(hello)) is not None:
-            raise ProtocolError(mismatch)
+            raise ProtocolError("the first message of a peer must be its hello")
+        check_hello(hello, self.config)
+        # Whose end is the end of the pool was decided when it was started.
+        hello.owner = hello.owner and hello.pid == self.config.owner_pid
         number = self._next
         self._next += 1
         self._numbers[identity] = number
@@ -189,16 +208,18 @@ class Hub:
         if fd >= 0:
             self._poll.register(fd, select.POLLIN)
 
-    def _refuse(self, identity: bytes, kind: str, reason: str, events: list[Event]) -> None:
-        """Drop a peer that broke the rules; the log says so once for each peer."""
-        if identity not in self._complained:
-            if len(self._complained) > 1000:
-                self._complained.clear()
-            self._complained.add(identity)
-            log.warning("peer %s is dropped: %s", identity.hex(), reason)
-            self._socket.send_multipart([identity, codec.encode([Refused(kind, reason)])])
+    def _refuse(self, identity: bytes, error: ParallaxError, events: list[Event]) -> None:
+        """Drop a peer that broke the rules, once: what else it has sent is not looked at."""
+        if identity in self._former:
+            return
+        if self._complaints.is_worth_a_line():
+            log.warning("peer %s is dropped: %s", identity.hex(), error)
+        kind = "authentication" if isinstance(error, AuthenticationError) else "protocol"
+        self._socket.send_multipart([identity, codec.encode([Refused(kind, str(error))])])
         number = self._numbers.get(identity)
-        if number is not None:
+        if number is None:
+            self._part_with(identity, _NOBODY)
+        else:
             self._forget(number)
             events.append(PeerLost(number))
 
@@ -216,34 +237,26 @@ class Hub:
     def _send(self, number: int, messages: list[FromHub]) -> None:
         identity = self._identities.get(number)
         if identity is not None:
-            self._socket.send(identity, zmq.SNDMORE)
-            self._socket.send(codec.encode(messages))
+            for frame in codec.frames_of(messages):
+                self._socket.send(identity, zmq.SNDMORE)
+                self._socket.send(frame)
 
     def _forget(self, number: int) -> None:
         identity = self._identities.pop(number, None)
         if identity is not None:
             self._numbers.pop(identity, None)
+            self._part_with(identity, number)
         fd = self._watch.fd(number)
         if fd >= 0:
             with contextlib.suppress(KeyError):  # it has ended, and is polled no more
                 self._poll.unregister(fd)
             self._watch.discard(number)
 
+    def _part_with(self, identity: bytes, number: int) -> None:
+        self._former[identity] = number
+        if len(self._former) > FORMER_PEERS:
+            del self._former[next(iter(self._former))]
+
 
 _OWNER = 0
-
-
-def _mismatch(hello: Hello) -> str | None:
-    """Why this peer cannot work with this hub, None when it can."""
-    python = ".".join(platform.python_version_tuple()[:2])
-    if hello.protocol != PROTOCOL:
-        return (
-            f"the peer speaks protocol {hello.protocol} (parallax {hello.version}), this cluster "
-            f"{PROTOCOL} (parallax {VERSION}). Install the same version on both sides."
-        )
-    if hello.python.split(".")[:2] != python.split("."):
-        return (
-            f"the peer runs Python {hello.python}, this cluster {python}: functions cannot be "
-            "shipped between them. Use the same Python on both sides."
-        )
-    return None
+_NOBODY = -1

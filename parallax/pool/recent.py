@@ -12,6 +12,10 @@ KEPT = 8
 Parts = tuple[memoryview, list[memoryview]]
 
 
+class SegmentGoneError(Exception):
+    """A segment is not there; unlike a KeyError, no value's own code raises it."""
+
+
 class RecentSegments:
     """Reads values by segment name; tasks in a row that share an argument map it once.
 
@@ -30,11 +34,15 @@ class RecentSegments:
         """The value in this segment.
 
         Raises:
-            KeyError: the segment is gone.
+            SegmentGoneError: there is no such segment any more.
+            Exception: whatever the value's own code raises while it is rebuilt.
         """
         parts = self._parts.get(name)
         if parts is None:
-            parts = self._read_parts(name)
+            try:
+                parts = self._read_parts(name)
+            except KeyError:
+                raise SegmentGoneError(name) from None
             if len(self._parts) >= KEPT:
                 del self._parts[next(iter(self._parts))]
             self._parts[name] = parts

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from parallax.errors import UsageError
+from parallax.options import MAX_AMOUNT
 from parallax.store.place import memory_bytes
 
 MEMORY_SHARE = 0.7
@@ -26,8 +27,8 @@ def detect_resources(
     """
     given = {"num_cpus": num_cpus, "num_gpus": num_gpus, "memory": memory, **others}
     for name, amount in given.items():
-        if amount is not None and (isinstance(amount, bool) or not amount >= 0):
-            raise UsageError(f"{name}={amount!r} must be a number of at least 0.")
+        if amount is not None and (isinstance(amount, bool) or not 0 <= amount <= MAX_AMOUNT):
+            raise UsageError(f"{name}={amount!r} must be a number from 0 to {MAX_AMOUNT:g}.")
     if num_cpus is not None and num_cpus < 1:
         raise UsageError(f"num_cpus={num_cpus!r}: a pool needs at least one.")
     resources = {

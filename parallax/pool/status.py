@@ -13,6 +13,7 @@ import os
 import struct
 from pathlib import Path
 
+MAX_ID = 1 << 62
 _PAGE = struct.Struct("<Q")
 
 
@@ -47,4 +48,6 @@ def last_object(path: Path) -> int:
         return 0
     with contextlib.suppress(FileNotFoundError):
         path.unlink()
-    return int(_PAGE.unpack(data)[0]) if len(data) == _PAGE.size else 0
+    number = int(_PAGE.unpack(data)[0]) if len(data) == _PAGE.size else 0
+    # An engine that wrote over its memory may have written here too.
+    return number if number <= MAX_ID else 0

@@ -35,14 +35,18 @@ class ProcessWatch:
         return fd in self._keys
 
     def add(self, key: int, pid: int) -> int:
-        """Watch a process of this host."""
+        """Watch a process of this host.
+
+        One that cannot be watched (no descriptor is left, no such number) counts as ended, unless
+        looking it up finds it.
+        """
         if not hasattr(os, "pidfd_open"):
             self._look_up(key, pid)
             return -1
         try:
             fd = os.pidfd_open(pid)
-        except ProcessLookupError:
-            self._gone.append(key)
+        except (OSError, OverflowError):
+            self._look_up(key, pid)
             return -1
         self._fds[key] = fd
         self._keys[fd] = key
@@ -53,7 +57,7 @@ class ProcessWatch:
 
         try:
             self._processes[key] = psutil.Process(pid)
-        except psutil.NoSuchProcess:
+        except (psutil.NoSuchProcess, ValueError, OverflowError):
             self._gone.append(key)
 
     def fd(self, key: int) -> int:
