@@ -10,12 +10,31 @@ the shared-memory store), or `Failure` (why there is no value).
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
+from msgspec import Meta
 
 PROTOCOL = 1
 """The version of this vocabulary. A peer that speaks another one is refused."""
+
+# Decoding refuses what is out of bounds, so that no table ever meets it.
+Id: TypeAlias = Annotated[int, Meta(ge=0, le=1 << 62)]
+"""Of a task, an object, a job or a template; 0 is none."""
+Count: TypeAlias = Annotated[int, Meta(ge=0, le=1 << 62)]
+Seconds: TypeAlias = Annotated[float, Meta(ge=0.0, le=1e18)]
+Amount: TypeAlias = Annotated[float, Meta(ge=0.0, le=1e18)]
+Pid: TypeAlias = Annotated[int, Meta(ge=0, le=(1 << 31) - 1)]
+Seed: TypeAlias = Annotated[int, Meta(ge=-1, le=(1 << 63) - 1)]
+"""-1 for none."""
+Retries: TypeAlias = Annotated[int, Meta(ge=-1, le=1 << 31)]
+"""-1 for as many as it takes."""
+Affinity: TypeAlias = Annotated[int, Meta(ge=-1, le=1 << 31)]
+"""A node's number; -1 for any."""
+Grace: TypeAlias = Annotated[float, Meta(ge=-1.0, le=1e18)]
+"""Seconds; -1 for without end."""
+Returns: TypeAlias = Annotated[int, Meta(ge=0, le=1 << 24)]
+"""The hub makes a row for each."""
 
 
 class _Word(msgspec.Struct, array_like=True, gc=False):
@@ -33,9 +52,9 @@ class Stored(_Word, tag=1):
     """A value in the shared-memory store of one node."""
 
     name: str
-    size_bytes: int
-    creator: int
-    node: int = 0
+    size_bytes: Count
+    creator: Count
+    node: Count = 0
 
 
 class Failure(_Word, tag=2):
@@ -44,7 +63,7 @@ class Failure(_Word, tag=2):
     kind: str
     message: str
     data: bytes = b""
-    origin: int = 0
+    origin: Id = 0
 
 
 class Chunk(_Word, tag=3):
@@ -67,12 +86,12 @@ class Hello(_Message, tag=10):
     python: str
     role: str
     token: str
-    pid: int
+    pid: Pid
     host: str
     name: str = ""
-    number: int = 0
+    number: Count = 0
     """Of an engine: the number its node gave it. Of a node: unused."""
-    resources: dict[str, float] = {}
+    resources: dict[str, Amount] = {}
     owner: bool = False
     """True for the client whose end is the end of the pool."""
 
@@ -80,32 +99,32 @@ class Hello(_Message, tag=10):
 class JobOpened(_Message, tag=11):
     """A piece of work that the user can name: one cell's run, one script, one `with px.job()`."""
 
-    job: int
+    job: Id
     name: str
     cell: str = ""
     source: str = ""
-    started_at: float = 0.0
+    started_at: Seconds = 0.0
 
 
 class TemplateDefined(_Message, tag=12):
     """What many tasks share: their function and their options."""
 
-    template: int
+    template: Id
     name: str
     function: bytes
     modules: bytes = b""
-    captured: list[int] = []
-    demand: dict[str, float] = {}
-    num_returns: int = 1
+    captured: list[Id] = []
+    demand: dict[str, Amount] = {}
+    num_returns: Returns = 1
     streaming: bool = False
-    backpressure: int = 0
-    max_retries: int = 3
+    backpressure: Count = 0
+    max_retries: Retries = 3
     retry_exceptions: bool = False
     retry_types: bytes = b""
-    timeout_s: float = 0.0
-    max_calls: int = 0
+    timeout_s: Seconds = 0.0
+    max_calls: Count = 0
     spread: bool = False
-    affinity: int = -1
+    affinity: Affinity = -1
     affinity_soft: bool = False
 
 
@@ -119,64 +138,64 @@ class BlobDefined(_Message, tag=13):
 class TaskSpec(_Word):
     """One call, or one chunk of a map. `id` is also the id of the first return object."""
 
-    id: int
-    template: int
+    id: Id
+    template: Id
     args: Arguments
-    deps: list[int] = []
-    refs: list[int] = []
-    seed: int = -1
+    deps: list[Id] = []
+    refs: list[Id] = []
+    seed: Seed = -1
 
 
 class TasksSubmitted(_Message, tag=14):
-    job: int
-    parent: int
+    job: Id
+    parent: Id
     tasks: list[TaskSpec]
 
 
 class ObjectPut(_Message, tag=15):
-    id: int
+    id: Id
     value: Value
-    contained: list[int] = []
+    contained: list[Id] = []
 
 
 class RefsChanged(_Message, tag=16):
     """What this client came to hold, and what it holds no more."""
 
-    added: list[int]
-    dropped: list[int]
+    added: list[Id]
+    dropped: list[Id]
 
 
 class ObjectsWanted(_Message, tag=17):
     """Answer with `ObjectsReady` as each of these gets its value."""
 
-    ids: list[int]
+    ids: list[Id]
 
 
 class CancelRequested(_Message, tag=18):
     """`grace_s >= 0`: an engine that has not obeyed by then is killed."""
 
-    ids: list[int]
+    ids: list[Id]
     force: bool = False
     recursive: bool = True
-    grace_s: float = -1.0
+    grace_s: Grace = -1.0
 
 
 class ItemsConsumed(_Message, tag=19):
     """The reader of a streaming task has taken `count` items so far."""
 
-    task: int
-    count: int
+    task: Id
+    count: Count
 
 
 class ObjectMissing(_Message, tag=20):
     """The store has no segment of this name any more."""
 
-    id: int
+    id: Id
     name: str
 
 
 class Asked(_Message, tag=21):
-    request: int
+    request: Count
     what: str
     argument: Any = None
 
@@ -189,18 +208,25 @@ class Left(_Message, tag=23):
     """This client goes, and is not coming back; the cluster stays."""
 
 
+class FailedRetried(_Message, tag=24):
+    """The client has submitted these failed tasks of a job anew: they count as retried."""
+
+    job: Id
+    tasks: list[Id]
+
+
 # ---- what an engine says besides ----------------------------------------------------------
 
 
 class Done(_Word):
     """The end of one attempt. Fewer values than the task has returns: the rest was not begun."""
 
-    task: int
-    attempt: int
+    task: Id
+    attempt: Count
     values: list[Value]
-    contained: dict[int, list[int]] = {}
-    started_at: float = 0.0
-    duration_s: float = 0.0
+    contained: dict[Id, list[Id]] = {}
+    started_at: Seconds = 0.0
+    duration_s: Seconds = 0.0
     retriable: bool = False
     """The exception is one that `retry_exceptions` names."""
 
@@ -212,40 +238,40 @@ class TasksFinished(_Message, tag=30):
 class TasksReturned(_Message, tag=31):
     """Taken back before they began; the answer to `TasksRecalled`, empty when it came too late."""
 
-    ids: list[int]
+    ids: list[Id]
     recalled: bool = False
 
 
 class TaskStalled(_Message, tag=32):
     """The task could not begin: these of its dependencies were gone from the store."""
 
-    task: int
-    attempt: int
-    missing: list[int]
+    task: Id
+    attempt: Count
+    missing: list[Id]
 
 
 class TaskBlocked(_Message, tag=33):
-    task: int
+    task: Id
 
 
 class TaskUnblocked(_Message, tag=34):
-    task: int
+    task: Id
 
 
 class ItemYielded(_Message, tag=35):
     """A streaming task produced item number `index`."""
 
-    task: int
-    attempt: int
-    index: int
-    id: int
+    task: Id
+    attempt: Count
+    index: Count
+    id: Id
     value: Value
-    contained: list[int] = []
+    contained: list[Id] = []
 
 
 class Printed(_Message, tag=36):
-    task: int
-    job: int
+    task: Id
+    job: Id
     stream: str
     text: str
 
@@ -260,28 +286,28 @@ class BlobsMissed(_Message, tag=37):
 class EngineExited(_Message, tag=40):
     """`running` is the object id that the engine was computing when it died, 0 for none."""
 
-    number: int
+    number: Count
     status: int
-    running: int
+    running: Id
     detail: str = ""
 
 
 class MemoryPressed(_Message, tag=41):
-    available_bytes: int
-    total_bytes: int
+    available_bytes: Count
+    total_bytes: Count
 
 
 # ---- what the hub says --------------------------------------------------------------------
 
 
 class Welcome(_Message, tag=50):
-    number: int
+    number: Count
     cluster: str
-    node: int
+    node: Count
     store: str
     spill: str
-    store_limit_bytes: int
-    resources: dict[str, float]
+    store_limit_bytes: Count
+    resources: dict[str, Amount]
     token: str = ""
 
 
@@ -291,7 +317,7 @@ class Refused(_Message, tag=51):
 
 
 class ObjectsReady(_Message, tag=52):
-    items: list[tuple[int, Value]]
+    items: list[tuple[Id, Value]]
 
 
 class SegmentsFreed(_Message, tag=53):
@@ -299,7 +325,7 @@ class SegmentsFreed(_Message, tag=53):
 
 
 class Answered(_Message, tag=54):
-    request: int
+    request: Count
     answer: Any = None
     error: str = ""
 
@@ -307,9 +333,9 @@ class Answered(_Message, tag=54):
 class Said(_Message, tag=55):
     """Output of a task, for the client that submitted it."""
 
-    job: int
-    task: int
-    engine: int
+    job: Id
+    task: Id
+    engine: Count
     name: str
     stream: str
     text: str
@@ -324,22 +350,22 @@ class Noted(_Message, tag=56):
 class ItemReady(_Message, tag=57):
     """Item `index` of a streaming task is object `id`; id 0 is the end, after `index` items."""
 
-    task: int
-    index: int
-    id: int
+    task: Id
+    index: Count
+    id: Id
 
 
 class Assignment(_Word):
-    id: int
-    attempt: int
-    template: int
+    id: Id
+    attempt: Count
+    template: Id
     args: Arguments
-    job: int
-    deps: list[int] = []
+    job: Id
+    deps: list[Id] = []
     values: list[Value] = []
-    seed: int = -1
-    gpus: list[int] = []
-    skipped: list[int] = []
+    seed: Seed = -1
+    gpus: list[Id] = []
+    skipped: list[Id] = []
 
 
 class TasksAssigned(_Message, tag=60):
@@ -347,24 +373,24 @@ class TasksAssigned(_Message, tag=60):
 
 
 class TasksRecalled(_Message, tag=61):
-    ids: list[int]
+    ids: list[Id]
 
 
 class TaskInterrupted(_Message, tag=62):
     """Stop this attempt if it runs, drop it if it waits. `object_id` narrows it to one map item."""
 
-    task: int
-    attempt: int
+    task: Id
+    attempt: Count
     reason: str
-    object_id: int = 0
+    object_id: Id = 0
 
 
 class EnginesWanted(_Message, tag=70):
-    numbers: list[int]
+    numbers: list[Id]
 
 
 class EngineUnwanted(_Message, tag=71):
-    number: int
+    number: Count
 
 
 class Stopped(_Message, tag=72):
@@ -392,6 +418,7 @@ ToHub: TypeAlias = (
     | Asked
     | ShutdownRequested
     | Left
+    | FailedRetried
     | TasksFinished
     | TasksReturned
     | TaskStalled

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import difflib
-import math
 import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 from parallax.errors import UsageError
+
+MAX_AMOUNT = 1e15
+"""Of anything: bytes, seconds, cores. The scheduler's own numbers stay well within 64 bits."""
+MAX_COUNT = 1 << 24
+"""Of return values, retries and the like."""
 
 _LATER = {
     "cache": "memoised tasks are not part of this version yet",
@@ -75,25 +79,29 @@ class TaskOptions:
         returns = self.num_returns
         if not (returns is None or returns == "streaming" or _is_count(returns)):
             raise UsageError(
-                f'num_returns={returns!r} must be an int of at least 0, or "streaming".'
+                f'num_returns={returns!r} must be an int from 0 to {MAX_COUNT:,}, or "streaming".'
             )
-        if not _is_int(self.max_retries) or self.max_retries < -1:
+        if self.max_retries != -1 and not _is_count(self.max_retries):
             raise UsageError(
-                f"max_retries={self.max_retries!r} must be an int of at least 0, "
+                f"max_retries={self.max_retries!r} must be an int from 0 to {MAX_COUNT:,}, "
                 "or -1 for no limit."
             )
         if self.timeout_s is not None:
             _require_positive("timeout_s", self.timeout_s)
         for name in ("max_calls", "backpressure"):
             value = getattr(self, name)
-            if value is not None and not (_is_int(value) and value >= 1):
-                raise UsageError(f"{name}={value!r} must be an int of at least 1, or None.")
+            if value is not None and not (_is_count(value) and value):
+                raise UsageError(
+                    f"{name}={value!r} must be an int from 1 to {MAX_COUNT:,}, or None."
+                )
         strategy = self.scheduling_strategy
         if not (strategy in ("DEFAULT", "SPREAD") or isinstance(strategy, NodeAffinity)):
             raise UsageError(
                 f"scheduling_strategy={strategy!r} must be 'DEFAULT', 'SPREAD' or "
                 "parallax.NodeAffinity(node)."
             )
+        if isinstance(strategy, NodeAffinity) and not _is_count(strategy.node):
+            raise UsageError(f"NodeAffinity({strategy.node!r}): a node's number is an int, from 0.")
         if self.name is not None and not isinstance(self.name, str):
             raise UsageError(f"name={self.name!r} must be a string.")
         for name, why in _LATER.items():
@@ -148,22 +156,17 @@ def _exception_types(types: Any) -> bool | tuple[type[BaseException], ...]:
     return found
 
 
-def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
 def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_COUNT
 
 
 def _require_amount(name: str, value: object) -> None:
     if (
         isinstance(value, bool)
         or not isinstance(value, numbers.Real)
-        or not math.isfinite(value)
-        or value < 0
+        or not 0 <= float(value) <= MAX_AMOUNT
     ):
-        raise UsageError(f"{name}={value!r} must be a number of at least 0.")
+        raise UsageError(f"{name}={value!r} must be a number from 0 to {MAX_AMOUNT:g}.")
 
 
 def _require_positive(name: str, value: object) -> None:

@@ -158,7 +158,8 @@ class Channel:
             if self.outbox:
                 with self.lock:
                     batch, self.outbox, self.rows = self.outbox, [], 0
-                socket.send(codec.encode(batch))
+                for frame in codec.frames_of(batch):
+                    socket.send(frame)
                 self._active_until = time.perf_counter() + ACTIVE_S
             while has_input(socket):
                 self._dispatch(codec.decode_from_hub(socket.recv()))
