@@ -13,6 +13,7 @@ KEPT_LOGS = 20
 LIMIT_BYTES = 16 << 20
 """A longer log is emptied: a task may print without end."""
 
+_PACKAGE = Path(__file__).parent.parent
 _CRASHES = ("Fatal Python error", "Traceback (most recent call last)")
 
 
@@ -37,7 +38,7 @@ class EngineLogs:
         except FileNotFoundError:
             return ""
         start = max(text.rfind(crash) for crash in _CRASHES)
-        return text[start:].strip() if start >= 0 else ""
+        return _of_the_task(text[start:].strip()) if start >= 0 else ""
 
     def ended(self, engine: int) -> None:
         """An engine is gone: keep its log for a while, unless there is nothing in it."""
@@ -56,3 +57,20 @@ class EngineLogs:
             with contextlib.suppress(FileNotFoundError):
                 if path.stat().st_size > LIMIT_BYTES:
                     os.truncate(path, 0)
+
+
+def _of_the_task(text: str) -> str:
+    """Of a fatal error the thread that had it, down to the frame where the task began."""
+    what, *lines = text.splitlines()
+    if not what.startswith("Fatal Python error"):
+        return text
+    frames = []
+    of_current = False
+    for line in lines:
+        if not line.startswith("  File "):
+            of_current = line.startswith("Current thread")
+        elif of_current:
+            if line.startswith(f'  File "{_PACKAGE}'):
+                break
+            frames.append(line)
+    return "\n".join([what, *frames])
