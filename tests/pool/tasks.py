@@ -16,6 +16,17 @@ def same(x: Any) -> Any:
     return x
 
 
+def sleep(duration_s: float) -> float:
+    time.sleep(duration_s)
+    return duration_s
+
+
+def spin(duration_s: float) -> None:
+    until = time.perf_counter() + duration_s
+    while time.perf_counter() < until:
+        pass
+
+
 def note_and_do(diary: str, action: Callable[[], Any]) -> Any:
     """Write a line before the action, so that one can count how often it was begun."""
     with open(diary, "a") as file:
