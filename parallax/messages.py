@@ -269,6 +269,14 @@ class ItemYielded(_Message, tag=35):
     contained: list[Id] = []
 
 
+class ItemsReturned(_Message, tag=38):
+    """A chunk that runs for long keeps its first `kept` items and gives back the others."""
+
+    task: int
+    attempt: int
+    kept: int
+
+
 class Printed(_Message, tag=36):
     task: Id
     job: Id
@@ -424,6 +432,7 @@ ToHub: TypeAlias = (
     | TaskStalled
     | TaskBlocked
     | TaskUnblocked
+    | ItemsReturned
     | ItemYielded
     | Printed
     | BlobsMissed

@@ -35,6 +35,12 @@ def finish(tasks: TaskTable, chunk: TaskRecord, done: Done) -> None:
         tasks.make_ready(piece, first=True)
 
 
+def give_back(tasks: TaskTable, chunk: TaskRecord, kept: int) -> None:
+    """The engine goes on with the first `kept` items; the others become tasks of their own."""
+    for piece in reversed(_set_apart(tasks, chunk, kept)):
+        tasks.make_ready(piece, first=True)
+
+
 def engine_died(tasks: TaskTable, chunk: TaskRecord, begun: int, failure: Failure) -> None:
     """The engine of a chunk is gone, and with it what it had computed.
 

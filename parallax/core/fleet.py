@@ -47,6 +47,14 @@ class Fleet:
         self.touch(node)
         self._changed(node)
 
+    def remove_node(self, node: NodeRecord) -> None:
+        """The host is gone; the caller has buried its engines."""
+        del self.nodes[node.number]
+        self.spare.pop(node.number, None)
+        self._touched.pop(node.number, None)
+        if node.reserved is not None:
+            node.reserved.unreserve()
+
     def new_node_number(self) -> int:
         """The number of the next node."""
         self._next_node += 1
@@ -199,7 +207,8 @@ class Fleet:
 
     def touch(self, node: NodeRecord) -> None:
         """Look at the node's number of engines after this batch."""
-        self._touched[node.number] = node
+        if node.number in self.nodes:
+            self._touched[node.number] = node
 
     def want(self, shapes: list[Shape], now: float) -> None:
         """These have ready tasks that found no idle engine: start some where they would fit.

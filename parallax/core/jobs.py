@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from parallax.messages import Failure, JobOpened
+from parallax.messages import Failure, JobOpened, TaskSpec
 
 if TYPE_CHECKING:
     from parallax.core.ready import Lane, Shape
@@ -36,6 +36,17 @@ class FunctionCounts:
     def row(self) -> dict[str, Any]:
         """As plain data, for a snapshot."""
         return {name: getattr(self, name) for name in self.__slots__}
+
+
+class FailedCall(NamedTuple):
+    """A task that has failed for good."""
+
+    spec: TaskSpec
+    """What to submit to run it again."""
+    function: str
+    failure: Failure
+    tasks: int
+    """How many it stands for: the items of a chunk."""
 
 
 class JobRecord:
@@ -77,7 +88,7 @@ class JobRecord:
         self.lanes: dict[tuple[Shape, int], Lane] = {}
         """By shape and depth."""
         self.counts: dict[str, FunctionCounts] = {}
-        self.errors: list[tuple[int, str, Failure]] = []
+        self.errors: list[FailedCall] = []
         self.output: deque[tuple[int, str, str]] = deque()
         self.output_bytes = 0
 
@@ -95,10 +106,24 @@ class JobRecord:
         while self.output_bytes > MAX_OUTPUT_BYTES and len(self.output) > 1:
             self.output_bytes -= len(self.output.popleft()[2])
 
-    def fail(self, task: int, function: str, failure: Failure) -> None:
-        """Keep an error, when there is room."""
+    def fail(self, spec: TaskSpec, function: str, failure: Failure, tasks: int = 1) -> None:
+        """Keep an error, and what could run its task again, when there is room.
+
+        Args:
+            tasks: how many it stands for: the items of a chunk.
+        """
         if len(self.errors) < MAX_ERRORS:
-            self.errors.append((task, function, failure))
+            self.errors.append(FailedCall(spec, function, failure, tasks))
+
+    def retried(self, tasks: Iterable[int]) -> None:
+        """These failed tasks were submitted anew, under other ids: forget their errors."""
+        again = set(tasks)
+        for call in self.errors:
+            if call.spec.id in again:
+                counts = self.of(call.function)
+                counts.failed -= call.tasks
+                counts.retried += call.tasks
+        self.errors = [call for call in self.errors if call.spec.id not in again]
 
     @property
     def pending(self) -> int:

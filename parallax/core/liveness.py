@@ -9,7 +9,7 @@ from parallax.core.cancels import Cancels
 from parallax.core.fleet import Fleet
 from parallax.core.outbox import Outbox, Stop
 from parallax.core.records import EngineRecord
-from parallax.core.recovery import Recovery, makes
+from parallax.core.recovery import ANY_OF_THEM, Recovery, makes
 from parallax.core.resources import NodeRecord
 from parallax.core.tasks import TaskTable
 from parallax.core.timers import Timers
@@ -17,7 +17,7 @@ from parallax.messages import EngineExited, Failure
 
 EXIT_GRACE_S = 0.02
 """From the news of an engine's end to its consequences: what it had sent arrives first."""
-MAX_FAILED_STARTS = 3
+MAX_FAILED_STARTS = 5
 """Engines in a row that died before they said hello, and none is there: then none ever will be."""
 FIRST_REST_S = 0.01
 LONGEST_REST_S = 5.0
@@ -62,7 +62,7 @@ class Liveness:
         if engine is not None:
             self._fleet.doom(engine, "gone")
             # What it had sent may still be on its way through another socket.
-            self._timers.at(now + EXIT_GRACE_S, lambda later: self._bury(engine, message, later))
+            self._timers.at(now + EXIT_GRACE_S, lambda later: self._exited(engine, message, later))
         elif message.number in node.starting:
             self._failed_starts += 1
             rest_s = min(FIRST_REST_S * 2**self._failed_starts, LONGEST_REST_S)
@@ -80,9 +80,20 @@ class Liveness:
         if running:
             self._fleet.retire(max(running, key=_expendable), OUT_OF_MEMORY)
 
-    def _bury(self, engine: EngineRecord, message: EngineExited, now: float) -> None:
-        if self._fleet.engines.get(engine.number) is not engine:
-            return  # its end was told twice
+    def node_lost(self, node: NodeRecord, now: float) -> None:
+        """A host is gone with all its engines: whatever they had been given may have begun."""
+        for engine in list(node.engines.values()):
+            failure = _node_died(node, engine)
+            self._bury(engine, ANY_OF_THEM, failure, now)
+        self._fleet.remove_node(node)
+        if not self._fleet.nodes:
+            self._outbox.act(Stop(f"the node agent of {node.host} was lost"))
+
+    def _exited(self, engine: EngineRecord, message: EngineExited, now: float) -> None:
+        if self._fleet.engines.get(engine.number) is engine:  # else its end was told twice
+            self._bury(engine, message.running, _obituary(engine, message), now)
+
+    def _bury(self, engine: EngineRecord, running: int, failure: Failure, now: float) -> None:
         rows = self._tasks.rows
         children = [
             rows[child]
@@ -91,7 +102,7 @@ class Liveness:
             if child in rows
         ]
         self._part(engine.peer, "its process has ended", now)
-        self._recovery.engine_lost(engine, message.running, _obituary(engine, message))
+        self._recovery.engine_lost(engine, running, failure)
         self._fleet.end_lease(engine)
         self._fleet.remove_engine(engine)
         self._cancels.abandon(children, now)
@@ -100,6 +111,15 @@ class Liveness:
 def _expendable(engine: EngineRecord) -> tuple[bool, float, int]:
     head = next(iter(engine.queue.values()))
     return head.retries_left != 0, engine.moved_at, head.id
+
+
+def _node_died(node: NodeRecord, engine: EngineRecord) -> Failure:
+    name = next((task.name for task in engine.queue.values()), "the task")
+    return Failure(
+        "node_died",
+        f"host {node.host} (node {node.number}) was lost while its engine {engine.number} ran "
+        f"{name}.",
+    )
 
 
 def _obituary(engine: EngineRecord, message: EngineExited) -> Failure:

@@ -37,8 +37,10 @@ from parallax.messages import (
     BlobsMissed,
     CancelRequested,
     EngineExited,
+    FailedRetried,
     Hello,
     ItemsConsumed,
+    ItemsReturned,
     ItemYielded,
     JobOpened,
     Left,
@@ -148,12 +150,14 @@ class Machine:
             TaskStalled: self._task_stalled,
             TaskBlocked: self._task_blocked,
             TaskUnblocked: self._task_unblocked,
+            ItemsReturned: self._items_returned,
             ItemYielded: self._item_yielded,
             Printed: self._printed,
             BlobsMissed: self._blobs_missed,
             EngineExited: self._engine_exited,
             MemoryPressed: self._memory_pressed,
             Left: self._left,
+            FailedRetried: self._failed_retried,
             Ping: self._ping,
         }
 
@@ -233,15 +237,17 @@ class Machine:
         peer = self.peers.pop(number, None)
         if peer is None:
             return
-        if peer.node is not None:
-            self.outbox.act(Stop(f"the node agent of {peer.node.host} was lost"))
-            return
         self.objects.client_drops(peer, list(peer.held))
         self.jobs.forget_templates(peer.templates)
         self.templates.forget(peer)
         if peer.engine is not None:
             # The node tells how it died; until then nothing more is placed on it.
             self.fleet.retire(peer.engine, "lost")
+        elif peer.node is not None:
+            self.liveness.node_lost(peer.node, now)
+            self.templates.nodes_changed()
+            self.tasks.refuse_infeasible()
+            self.recovery.rebuild(self.objects.stored_at(peer.node.number))
         else:
             self.cancels.abandon(self._work_of(number), now)
         if peer.owner:
@@ -319,6 +325,11 @@ class Machine:
     def _left(self, peer: PeerRecord, message: Left, now: float) -> None:
         self._peer_lost(peer.number, now)
 
+    def _failed_retried(self, peer: PeerRecord, message: FailedRetried, now: float) -> None:
+        job = self.jobs.get(message.job)
+        if job is not None:
+            job.retried(message.tasks)
+
     def _ping(self, peer: PeerRecord, message: Ping, now: float) -> None:
         pass
 
@@ -360,6 +371,9 @@ class Machine:
 
     def _task_unblocked(self, peer: PeerRecord, message: TaskUnblocked, now: float) -> None:
         self.fleet.unblock(_engine(peer))
+
+    def _items_returned(self, peer: PeerRecord, message: ItemsReturned, now: float) -> None:
+        self.recovery.items_returned(_engine(peer), message.task, message.attempt, message.kept)
 
     def _item_yielded(self, peer: PeerRecord, message: ItemYielded, now: float) -> None:
         self.streams.item(_engine(peer), message)

@@ -99,6 +99,14 @@ class ObjectTable:
         if before:
             self.drop(before)
 
+    def stored_at(self, node: int) -> list[ObjectRecord]:
+        """Objects whose value is in the store of this node. O(objects)."""
+        return [
+            row
+            for row in self.rows.values()
+            if type(row.value) is Stored and row.value.node == node
+        ]
+
     def lose(self, row: ObjectRecord) -> None:
         """Its value is gone, or needed again: it is pending until somebody completes it.
 

@@ -13,6 +13,9 @@ from parallax.core.states import TaskState
 from parallax.core.tasks import TaskTable
 from parallax.messages import Failure, Stored
 
+ANY_OF_THEM = -1
+"""Instead of what an engine was computing, when nobody knows."""
+
 
 class Recovery:
     """Brings tasks back to the ready table, and lost values back from their lineage."""
@@ -33,6 +36,12 @@ class Recovery:
                 else:
                     self._tasks.make_ready(task, first=True)
         self._placement.relax(engine)
+
+    def items_returned(self, engine: EngineRecord, task_id: int, attempt: int, kept: int) -> None:
+        """A chunk that is being computed gave back all but its first `kept` items."""
+        task = engine.queue.get(task_id)
+        if task is not None and task.chunk and task.attempt == attempt and 0 < kept < task.returns:
+            chunks.give_back(self._tasks, task, kept)
 
     def stalled(self, engine: EngineRecord, task_id: int, attempt: int, missing: list[int]) -> None:
         """A task could not begin because values that it needs were lost: rebuild them first."""
@@ -79,20 +88,24 @@ class Recovery:
         Args:
             running: the last object that it began to compute, 0 for none: only that task pays
                 with a retry. Those before it in the queue were over, but their results are lost.
+                `ANY_OF_THEM` when nobody knows: then all may have begun, and the first one pays.
             failure: what the caller of a task gets that was begun and has no retry left.
         """
         queue = list(engine.queue.values())
         culprit = next((i for i, task in enumerate(queue) if makes(task, running)), -1)
+        begun = culprit + 1
+        if running == ANY_OF_THEM:
+            culprit, begun = 0, len(queue)
         for index in range(len(queue) - 1, -1, -1):
             task = queue[index]
             self._placement.take(engine, task)
             if task.cancelled:
                 self._tasks.fail(task, why_cancelled(task))
-            elif index > culprit:
+            elif index >= begun:
                 self._tasks.make_ready(task, first=True)
             elif task.chunk and task.returns > 1:
-                begun = running - task.id + 1 if index == culprit else task.returns + 1
-                chunks.engine_died(self._tasks, task, begun, failure)
+                items = running - task.id + 1 if makes(task, running) else task.returns + 1
+                chunks.engine_died(self._tasks, task, items, failure)
             elif not task.retries_left:
                 self._tasks.fail(task, failure)
             elif index == culprit:
@@ -112,8 +125,9 @@ class Recovery:
             task = row.task
             if task is None:
                 hopeless.append((row, lost("", row.id, "no task made it, so none can remake it")))
-            elif task.state is not TaskState.ENDED:
-                continue
+            elif task.state is not TaskState.ENDED:  # it runs again already, for another value
+                if task.chunk and task.id in self._tasks.rows:
+                    _reopen(task, 1)
             elif not task.retries_left:
                 why = "its task has no retries left"
                 hopeless.append((row, lost(task.name, row.id, why)))
@@ -129,15 +143,19 @@ class Recovery:
     def _run_again(self, task: TaskRecord) -> None:
         rows = self._objects.rows
         ids = range(task.id, task.id + task.returns)
-        count = sum(rows[i].pending for i in ids if i in rows and rows[i].task is task)
+        items = sum(rows[i].pending for i in ids if i in rows and rows[i].task is task)
         task.retries_left -= task.retries_left > 0
         task.attempt += 1
         self._tasks.rows[task.id] = task
-        counts = task.group.counts
-        counts.pending += count if task.chunk else 1
-        counts.done -= count if task.chunk else 1
-        counts.retried += 1
+        task.group.counts.retried += 1
+        _reopen(task, items if task.chunk else 1)
         self._tasks.await_values(task)
+
+
+def _reopen(task: TaskRecord, count: int) -> None:
+    """So many calls that were done are pending again."""
+    task.group.counts.pending += count
+    task.group.counts.done -= count
 
 
 def _arguments_lost(task: TaskRecord) -> Failure:

@@ -312,7 +312,7 @@ class TaskTable:
             counts.cancelled += ended
         else:
             counts.failed += ended
-            job.fail(object_id or task.id, task.name, failure)
+            job.fail(_failed(task, object_id), task.name, failure, ended)
         if not counts.pending:
             self._jobs.touch(job)
 
@@ -340,6 +340,16 @@ class TaskTable:
         calls = engine.calls[template.id] = engine.calls.get(template.id, 0) + 1
         if calls >= template.spec.max_calls:
             self._fleet.retire(engine, "max_calls")
+
+
+def _failed(task: TaskRecord, object_id: int) -> TaskSpec:
+    """What to submit to run the task again; of a chunk one item, or all when `object_id` is 0."""
+    args, seed = task.args, task.seed
+    position = object_id - task.id
+    if object_id and type(args) is Chunk:
+        args = Chunk([args.items[position]])
+        seed += position if seed >= 0 else 0
+    return TaskSpec(object_id or task.id, task.group.template.id, args, task.deps, task.refs, seed)
 
 
 def _spread(task: TaskRecord, values: list[Value]) -> list[Value]:

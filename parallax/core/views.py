@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from parallax.core.records import PeerRecord, TaskRecord
 from parallax.core.resources import UNIT
 from parallax.core.states import TaskState
-from parallax.messages import Stored
+from parallax.messages import Chunk, Stored
 
 if TYPE_CHECKING:
     from parallax.core.machine import Machine
@@ -100,7 +100,23 @@ def _items(machine: Machine, chunk: TaskRecord) -> list[int]:
 
 
 def _job_errors(machine: Machine, peer: PeerRecord, argument: Any) -> Any:
-    return list(machine.jobs[argument].errors)
+    errors = machine.jobs[argument].errors
+    return [(call.spec.id, call.function, call.failure) for call in errors]
+
+
+def _job_failed(machine: Machine, peer: PeerRecord, argument: Any) -> Any:
+    """What to submit to run the failed tasks of a job again, and how many objects each returns.
+
+    Not those of clients that are gone, whose functions went with them; nor streaming tasks.
+    """
+    found = []
+    for call in machine.jobs[argument].errors:
+        template = machine.templates.rows.get(call.spec.template)
+        if template is not None and not template.spec.streaming:
+            args = call.spec.args
+            items = len(args.items) if isinstance(args, Chunk) else template.spec.num_returns
+            found.append((call.spec, items))
+    return found
 
 
 def _job_output(machine: Machine, peer: PeerRecord, argument: Any) -> Any:
@@ -164,6 +180,7 @@ _VIEWS: dict[str, Callable[[Machine, PeerRecord, Any], Any]] = {
     "job": _job,
     "job_tasks": _job_tasks,
     "job_errors": _job_errors,
+    "job_failed": _job_failed,
     "job_output": _job_output,
     "task": _task,
     "timeline": _timeline,

@@ -91,6 +91,8 @@ class Client:
         self.on_noted: Callable[[str], None] | None = None
         self.on_message: Callable[[FromHub], None] | None = None
         """Gets what only engines are told, under the channel's lock."""
+        self.on_tick: Callable[[], None] | None = None
+        """Called now and then in any thread, while there is work at the latest every 0.2 s."""
         self.on_blocked: Callable[[], Callable[[], None] | None] | None = None
         """Called before a wait that may be long; returns what to call after it."""
         self._hello = Hello(
@@ -348,6 +350,8 @@ class Client:
 
     def _reap(self) -> None:
         """Tell the hub of refs that were collected. Called before each send, in any thread."""
+        if self.on_tick is not None:
+            self.on_tick()
         if self._trim_due and time.monotonic() > self._trim_due:
             self._trim_due = 0.0
             if self._store is not None:

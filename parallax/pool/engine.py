@@ -16,11 +16,10 @@ import signal
 import sys
 import threading
 import time
+from _signal import getsignal  # type: ignore[import-not-found]
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-
-from _signal import getsignal  # type: ignore[import-not-found]
 
 from parallax.ids import hex_id
 from parallax.messages import (
@@ -29,6 +28,7 @@ from parallax.messages import (
     Done,
     FromHub,
     ItemsConsumed,
+    ItemsReturned,
     ItemYielded,
     Printed,
     Refused,
@@ -158,6 +158,7 @@ class Engine:
         ]
         client.on_message = self._obey
         client.on_blocked = self._block
+        client.on_tick = self._watch_chunk
 
     def run(self) -> None:
         """Take tasks and run them until told to stop."""
@@ -269,6 +270,19 @@ class Engine:
                 self._queue[task.id] = task
             self._work.came()
 
+    def _watch_chunk(self) -> None:
+        """An item that runs for long must not keep the items behind it from other engines."""
+        chunk = self._executor.chunk
+        if chunk is not None and chunk.slow():
+            with self._client.lock:
+                self._cut_chunk()
+
+    def _cut_chunk(self) -> None:
+        chunk = self._executor.chunk
+        if chunk is not None and (kept := chunk.cut()):
+            self._client.channel.outbox.append(ItemsReturned(chunk.task, chunk.attempt, kept))
+            self._client.channel.rows += 1
+
     def _give_back(self, ids: list[int], *, recalled: bool) -> None:
         with self._client.lock:
             returned = [task_id for task_id in ids if self._queue.pop(task_id, None) is not None]
@@ -337,6 +351,7 @@ class Engine:
                 ids = list(self._queue)
                 self._queue.clear()
                 outbox.append(TasksReturned(ids))
+            self._cut_chunk()
             self._waits += 1
             if self._waits == 1:
                 outbox.append(TaskBlocked(running.id))

@@ -10,15 +10,13 @@ from typing import Any, Protocol
 
 from parallax.messages import Assignment, Chunk, Done, Failure, Stored, TaskStalled, Value
 from parallax.pool.calls import fill_call
+from parallax.pool.chunk_run import ChunkRun
 from parallax.pool.context import TaskContext, engine
 from parallax.pool.failures import from_error
 from parallax.pool.library import Library, LoadedTemplate
 from parallax.pool.recent import SegmentGoneError
 from parallax.pool.returned import iterate_items, seed_generators, split_returns
 from parallax.serial.values import Packed, pack, unpack
-
-CHUNK_GIVE_BACK_S = 0.01
-"""A chunk that has run for so long gives back the items that it has not begun."""
 
 
 class Interrupts(Protocol):
@@ -66,6 +64,8 @@ class Executor:
         self._interrupts = interrupts
         self._send_value = send_value
         self._read = read
+        self.chunk: ChunkRun | None = None
+        """The chunk that runs now."""
         self._on_item = on_item
         self._has_gpus = has_gpus
         self._gpus: list[int] | None = None
@@ -77,7 +77,7 @@ class Executor:
         clock = time.perf_counter()
         done = Done(assignment.id, assignment.attempt, [], {}, started_at)
         try:
-            self._run(assignment, done, clock)
+            self._run(assignment, done)
         except MissingArgumentsError as missing:
             return TaskStalled(assignment.id, assignment.attempt, missing.ids)
         finally:
@@ -85,7 +85,7 @@ class Executor:
         done.duration_s = time.perf_counter() - clock
         return done
 
-    def _run(self, assignment: Assignment, done: Done, clock: float) -> None:
+    def _run(self, assignment: Assignment, done: Done) -> None:
         spec = self._library.specs[assignment.template]
         name = spec.name
         try:
@@ -103,7 +103,7 @@ class Executor:
         if self._has_gpus or template.wants_blas_threads != self._blas_threads:
             self._limit(template, assignment)
         if type(assignment.args) is Chunk:
-            self._run_chunk(template, assignment, assignment.args.items, done, clock)
+            self._run_chunk(template, assignment, assignment.args.items, done)
         else:
             self._run_one(template, assignment, done)
 
@@ -149,14 +149,14 @@ class Executor:
         assignment: Assignment,
         items: list[bytes],
         done: Done,
-        clock: float,
     ) -> None:
         function = template.function
         interrupts = self._interrupts
         skipped = assignment.skipped
+        run = self.chunk = ChunkRun(assignment.id, assignment.attempt, len(items))
         for position, item in enumerate(items):
-            if position and time.perf_counter() - clock > CHUNK_GIVE_BACK_S:
-                return
+            if not run.begin():
+                break
             object_id = assignment.id + position
             if object_id in skipped or interrupts.reason(object_id):
                 done.values.append(Failure("cancelled", f"{template.spec.name} was cancelled"))
@@ -173,6 +173,7 @@ class Executor:
                 done.values.append(self._pack(result, object_id, template.spec.name, done))
             except BaseException as error:  # noqa: BLE001 - as above
                 done.values.append(self._failure(template, object_id, error))
+        self.chunk = None
 
     def _run_generator(self, template: LoadedTemplate, assignment: Assignment, result: Any) -> None:
         items = iterate_items(result, template.spec.name)

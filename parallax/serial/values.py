@@ -159,9 +159,7 @@ def _pack_any(value: Any, inline_limit: int, name: str) -> Packed:
     return packed
 
 
-def _pack_with_dill(
-    value: Any, inline_limit: int, name: str, refusal: Exception
-) -> Packed:
+def _pack_with_dill(value: Any, inline_limit: int, name: str, refusal: Exception) -> Packed:
     """Ask dill for what cloudpickle refused; when it refuses too, say where the culprit hangs."""
     try:
         return _pack_with(DillValuePickler, value, inline_limit)

@@ -18,8 +18,9 @@ from parallax.serial.functions import ShippedFunction, ship
 from parallax.serial.values import dumps
 from parallax.sessions.protocol import Call
 
-MODULES_CHECK_S = 0.001
-"""The files of local modules are looked at this often while tasks are submitted in a row."""
+MODULES_CHECK_S = 0.0001
+"""The files of local modules are looked at this often while tasks are submitted in a row: less than
+a round trip, so that an edit between a `get` and the next submission is always seen."""
 
 
 class Binding:

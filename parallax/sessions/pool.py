@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import contextvars
 import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from parallax.messages import Chunk, JobOpened, Said
+import msgspec
+
+from parallax.messages import Chunk, FailedRetried, JobOpened, TaskSpec
 from parallax.pool.calls import NO_ARGUMENTS, pack_call
 from parallax.pool.client import Client
 from parallax.pool.context import engine
 from parallax.refs import ObjectRef, ObjectRefGenerator, RefOwner, check_owner
 from parallax.serial.values import INLINE_LIMIT_BYTES, pack
 from parallax.sessions.bindings import Binder, Binding
-from parallax.sessions.jobs import JobChooser
+from parallax.sessions.jobs import JobChooser, Submissions
+from parallax.sessions.output import TaskPrinter
 from parallax.sessions.protocol import Call, Submitted
 from parallax.sessions.seeds import UNSEEDED, Seeds, seed_base
 
@@ -48,12 +50,13 @@ class PoolSession:
         self.cluster = client.cluster
         self._binder = Binder(client, _note)
         self._jobs = JobChooser(self.cluster, self.open_job)
-        self._contexts: dict[int, contextvars.Context] = {}
+        self._printer = TaskPrinter(lambda call: client.channel.later(call))
         self._on_close = on_close
         self._seeds = Seeds(seed)
+        self._submissions = Submissions()
         self._width = 0
         if log_to_driver:
-            client.on_said = self._say
+            client.on_said = self._printer.take
         client.on_noted = _note
 
     @property
@@ -100,6 +103,8 @@ class PoolSession:
         task_id = client.submit(
             job, parent, binding.template, data, deps, refs, count, seed, stream=call.streaming
         )
+        if not parent:
+            self._submissions.add(job, task_id, count)
         if hidden:
             client.dropped.append(hidden)
         if count == 1:
@@ -156,6 +161,8 @@ class PoolSession:
         first = client.submit(
             job, parent, binding.template, Chunk(batch[:]), [], [], len(batch), seed
         )
+        if not parent:
+            self._submissions.add(job, first, len(batch))
         refs.extend(ObjectRef(first + i, client) for i in range(len(batch)))
         batch.clear()
 
@@ -193,13 +200,19 @@ class PoolSession:
 
     def get(self, refs: Sequence[ObjectRef[Any]], timeout_s: float | None) -> list[Any]:
         """See `Session`."""
-        return self.client.get([ref.id for ref in refs], timeout_s)
+        try:
+            return self.client.get([ref.id for ref in refs], timeout_s)
+        finally:
+            self._printer.print()
 
     def wait(
         self, refs: Sequence[ObjectRef[Any]], count: int, timeout_s: float | None, *, fetch: bool
     ) -> set[int]:
         """See `Session`."""
-        return self.client.wait([ref.id for ref in refs], count, timeout_s)
+        try:
+            return self.client.wait([ref.id for ref in refs], count, timeout_s)
+        finally:
+            self._printer.print()
 
     def cancel(self, ids: Sequence[int], *, force: bool, recursive: bool) -> None:
         """See `Session`."""
@@ -222,7 +235,7 @@ class PoolSession:
         client = self.client
         with client.lock:
             job = client.new_ids()
-        self._contexts[job] = contextvars.copy_context()
+        self._printer.open(job)
         client.channel.post(JobOpened(job, name, cell, source, time.time()))
         return job
 
@@ -239,6 +252,32 @@ class PoolSession:
             pause_s = min(2 * pause_s, MAX_PAUSE_S)
         return True
 
+    def results_of(self, job: int) -> list[int]:
+        """See `Session`."""
+        return self._submissions.of(job)
+
+    def retry_failed(self, job: int) -> list[ObjectRef[Any]]:
+        """See `Session`."""
+        client = self.client
+        rows = self.ask("job_failed", job)
+        refs: list[ObjectRef[Any]] = []
+        retried: list[int] = []
+        # In the order of submission: what a task depends on comes before it.
+        for spec, count in sorted(
+            ((msgspec.convert(row, TaskSpec), count) for row, count in rows),
+            key=lambda pair: pair[0].id,
+        ):
+            deps = [self._submissions.now(object_id) for object_id in spec.deps]
+            first = client.submit(
+                job, 0, spec.template, spec.args, deps, spec.refs, count, spec.seed
+            )
+            for position in range(count):
+                self._submissions.rename(spec.id + position, first + position)
+                refs.append(ObjectRef(first + position, client))
+            retried.append(spec.id)
+        client.channel.post(FailedRetried(job, retried))
+        return refs
+
     def context(self) -> dict[str, Any]:
         """See `Session`."""
         task = engine.task
@@ -252,20 +291,6 @@ class PoolSession:
             "engine": engine.number,
             "cancelled": engine.cancelled,
         }
-
-    def _say(self, said: Said) -> None:
-        """Print what a task printed, under the cell that submitted it."""
-        context = self._contexts.get(said.job)
-        stream = sys.stderr if said.stream == "stderr" else sys.stdout
-
-        def write() -> None:
-            stream.write(said.text)
-            stream.flush()
-
-        if context is not None:
-            context.run(write)
-        else:
-            write()
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "open"

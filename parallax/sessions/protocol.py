@@ -79,6 +79,12 @@ class Session(Protocol):
     def wait_job(self, job: int, timeout_s: float | None) -> bool:
         """Wait until no task of the job is pending; False when time ran out first."""
 
+    def results_of(self, job: int) -> list[int]:
+        """The objects that tasks of the job return, as far as this process has submitted them."""
+
+    def retry_failed(self, job: int) -> list[ObjectRef[Any]]:
+        """Submit the failed tasks of the job again, with the arguments that they had."""
+
     def context(self) -> dict[str, Any]:
         """Where the calling code runs: task, node and engine ids, and so on."""
 

@@ -5,7 +5,7 @@
 
 from parallax.testing.cluster import Client, Cluster, Faults, StuckError
 from parallax.testing.engines import TaskContext
-from parallax.testing.invariants import InvariantError, check, check_empty
+from parallax.testing.invariants import InvariantError, check, check_counts, check_empty
 from parallax.testing.programs import Emit, Large, Options, Raised, Ref
 
 __all__ = [
@@ -21,5 +21,6 @@ __all__ = [
     "StuckError",
     "TaskContext",
     "check",
+    "check_counts",
     "check_empty",
 ]

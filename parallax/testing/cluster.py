@@ -45,6 +45,8 @@ class Faults:
     """Large values disappear from the store."""
     presses_per_s: float = 0.0
     """Hosts run out of memory."""
+    nodes_lost_per_s: float = 0.0
+    """Hosts are lost, but for the last one."""
     start_fails: float = 0.0
     """An engine dies before it says hello."""
     slow_engines: float = 0.0
@@ -111,7 +113,9 @@ class Client(Member):
             KeyError: it is not ready.
         """
         value = self.load(ref.id)
-        self.adopt(refs_in(value))
+        found = dict.fromkeys(refs_in(value))
+        self.adopt(found)
+        self.want(*(Ref(i) for i in found if i not in self.values))
         return value
 
     def close(self) -> None:
@@ -169,8 +173,8 @@ class Cluster:
         self._codes: dict[float, bytes] = {}
         self._payloads: dict[bytes, Any] = {}
         self._segments: dict[str, Any] = {}
+        self._places: dict[str, int] = {}
         self._freed: set[str] = set()
-        self._lost: set[str] = set()
         self._refs: dict[int, list[int]] = {}
         self._duplicates = self.faults.duplicate > 0.0
         self._numbers = itertools.count(1)
@@ -247,10 +251,17 @@ class Cluster:
         """An engine dies."""
         self.nodes[engine.node].kill(engine)
 
+    def kill_node(self, number: int) -> None:
+        """A host is lost, with its engines and what is in its store."""
+        self.nodes[number].die()
+        for name, node in list(self._places.items()):
+            if node == number:
+                self.lose(name)
+
     def lose(self, name: str) -> None:
         """A segment disappears from the store."""
-        if self._segments.pop(name, None) is not None:
-            self._lost.add(name)
+        self._segments.pop(name, None)
+        self._places.pop(name, None)
 
     def name_of(self, ref: Ref) -> str:
         """The segment of a large value that a client has."""
@@ -278,11 +289,19 @@ class Cluster:
             plan(self.faults.crashes_per_s, self._crash_one)
             plan(self.faults.losses_per_s, self._lose_one)
             plan(self.faults.presses_per_s, lambda: self._any(self.nodes).press())
+            if self.faults.nodes_lost_per_s and len(self.nodes) > 1:
+                plan(self.faults.nodes_lost_per_s, self._lose_node)
 
     _accidents_planned = False
 
     def _any(self, items: Sequence[Item]) -> Item:
         return items[self.world.random.randrange(len(items))]
+
+    def _lose_node(self) -> None:
+        """Any but the last: without nodes there is no cluster."""
+        alive = [node for node in self.nodes if node.alive]
+        if len(alive) > 1 and self.faults.nodes_lost_per_s:
+            self.kill_node(self._any(alive).number)
 
     def _crash_one(self) -> None:
         if self.engines and self.faults.crashes_per_s:
@@ -330,9 +349,6 @@ class Cluster:
         self._began.add(key)
         self.runs[object_id] += 1
 
-    def buried(self, engine: SimEngine) -> None:
-        """An engine is dead."""
-
     def encode(self, member: Member, value: Any) -> Value:
         """A value as it travels."""
         if value is None:
@@ -341,6 +357,7 @@ class Cluster:
         if isinstance(value, Large):
             name = f"{member.peer:x}-{number:x}"
             self._segments[name] = value
+            self._places[name] = member.node
             return Stored(name, value.size_bytes, member.peer, member.node)
         token = str(number).encode()
         self._payloads[token] = value
@@ -370,7 +387,7 @@ class Cluster:
         if name in self._freed and not self._duplicates:
             raise InvariantError(f"segment {name} is freed twice")
         self._freed.add(name)
-        self._segments.pop(name, None)
+        self.lose(name)
 
     # ---- inside ---------------------------------------------------------------------------
 

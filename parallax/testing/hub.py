@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING
 
 from parallax.core.machine import Event, Machine, PeerJoined, PeerLost, Received, Ticked
 from parallax.core.outbox import Action, Drop, Send, Stop
-from parallax.messages import EnginesWanted, EngineUnwanted, Hello, TasksAssigned, ToHub
+from parallax.core.ready import Shape
+from parallax.core.records import EngineRecord
+from parallax.messages import (
+    Chunk,
+    EnginesWanted,
+    EngineUnwanted,
+    Hello,
+    TasksAssigned,
+    TasksSubmitted,
+    ToHub,
+)
 from parallax.net import codec
 from parallax.testing.invariants import InvariantError, check
 
@@ -30,22 +40,39 @@ class SimHub:
 
     def __init__(self, cluster: Cluster, *, checked: bool, record: bool) -> None:
         self.machine = Machine()
+        if checked:
+            self._watch_leases()
         self.stopped = ""
         self.core_s = 0.0
         """Real seconds spent in the machine."""
         self.batches = 0
         self.engines_wanted = 0
+        self.submitted: dict[int, int] = {}
+        """Tasks that arrived, and how many calls each was."""
         self.dropped: dict[int, str] = {}
         """Peers with whom the machine has parted, and why."""
         self.trail: list[tuple[float, list[Event], list[Action]]] | None = [] if record else None
         self._cluster = cluster
         self._checked = checked
         self._members: dict[int, Member | SimNode] = {}
+        self._present: set[int] = set()
         self._unwanted: set[int] = set()
         self._inbox: list[Event] = []
         self._busy_until = 0.0
         self._due: float | None = None
         self._peers = 0
+
+    def _watch_leases(self) -> None:
+        """Resources may be overdrawn by tasks that resume, but never by the placement of one."""
+        fleet = self.machine.fleet
+        lease = fleet.lease
+
+        def watched(engine: EngineRecord, shape: Shape, now: float) -> None:
+            if not engine.node.fits(shape.demand):
+                raise InvariantError(f"node {engine.node.number} is overdrawn")
+            lease(engine, shape, now)
+
+        fleet.lease = watched  # type: ignore[method-assign]
 
     def next_peer(self) -> int:
         """The number of a new peer."""
@@ -77,6 +104,7 @@ class SimHub:
         events, self._inbox = self._inbox, []
         now = self._cluster.world.now
         self._busy_until = now + EVENT_S * len(events)
+        self._count(events)
         began = time.perf_counter()
         actions = self.machine.handle(events, now)
         self.core_s += time.perf_counter() - began
@@ -89,6 +117,19 @@ class SimHub:
         for action in actions:
             self._do(action)
         self._wind(self.machine.next_deadline())
+
+    def _count(self, events: list[Event]) -> None:
+        for event in events:
+            if isinstance(event, PeerJoined):
+                self._present.add(event.peer)
+            elif isinstance(event, PeerLost):
+                self._present.discard(event.peer)
+            elif isinstance(event, Ticked):
+                continue
+            elif event.peer in self._present and isinstance(event.message, TasksSubmitted):
+                for spec in event.message.tasks:
+                    calls = len(spec.args.items) if isinstance(spec.args, Chunk) else 1
+                    self.submitted[spec.id] = calls
 
     def _wind(self, deadline: float | None) -> None:
         """See to it that the machine is called at its next deadline."""
@@ -108,6 +149,7 @@ class SimHub:
             self.stopped = self.stopped or action.reason
         elif isinstance(action, Drop):
             self.dropped[action.peer] = action.reason
+            self._present.discard(action.peer)
         elif isinstance(action, Send):
             self.engines_wanted += sum(
                 len(message.numbers)

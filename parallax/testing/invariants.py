@@ -62,6 +62,19 @@ def check_empty(machine: Machine) -> None:
         raise InvariantError("left behind: " + ", ".join(left))
 
 
+def check_counts(machine: Machine, submitted: int) -> None:
+    """Check that every call that was submitted has ended exactly once, by the counts of the jobs.
+
+    Raises:
+        InvariantError: some have not, or more than once.
+    """
+    counts = [counts for job in machine.jobs.all() for counts in job.counts.values()]
+    ended = sum(c.done + c.failed + c.cancelled for c in counts)
+    if ended != submitted:
+        rows = [c.row() for c in counts]
+        raise InvariantError(f"{submitted} calls were submitted, {ended} have ended: {rows}")
+
+
 def _engines(machine: Machine) -> Iterator[str]:
     fleet = machine.fleet
     for engine in fleet.engines.values():

@@ -205,7 +205,8 @@ class Member:
 
     def want(self, *refs: Ref) -> None:
         """Ask for the values of references that came from elsewhere."""
-        self.send(ObjectsWanted(_ids_of(refs)))
+        if refs:
+            self.send(ObjectsWanted(_ids_of(refs)))
 
     # ---- values ---------------------------------------------------------------------------
 

@@ -36,6 +36,7 @@ class SimNode:
         self.number = number
         self.peer = cluster.hub.next_peer()
         self.engines: dict[int, SimEngine] = {}
+        self.alive = True
         self.started = 0
         self.most = 0
         """Engines that were there at the same time."""
@@ -56,10 +57,9 @@ class SimNode:
     def kill(self, engine: SimEngine, status: int = KILLED) -> None:
         """An engine dies. What it had under way is lost in part."""
         if self.engines.pop(engine.number, None) is None:
-            return
+            return  # it is dead already
         random = self.cluster.world.random
         engine.leave(keep=random.randint(0, engine.to_hub.under_way))
-        self.cluster.buried(engine)
         if random.random() < 0.5:
             self.cluster.world.after(
                 REAP_S * 2 * random.random(), lambda: self.cluster.hub.lose(engine.peer)
@@ -67,6 +67,16 @@ class SimNode:
         self.cluster.world.after(
             REAP_S * random.random(), lambda: self._tell(engine.number, status, engine.last_begun)
         )
+
+    def die(self) -> None:
+        """The host is gone: nothing is heard of it or its engines any more."""
+        for engine in list(self.engines.values()):
+            engine.leave(keep=0)
+        self.engines.clear()
+        self.alive = False
+        self.to_hub.cut(keep=0)
+        self.from_hub.cut(keep=0)
+        self.cluster.hub.lose(self.peer)
 
     def _tell(self, number: int, status: int, running: int) -> None:
         self.to_hub.send(EngineExited(number, status, running))
@@ -89,6 +99,8 @@ class SimNode:
 
     def _start(self, number: int) -> None:
         cluster = self.cluster
+        if not self.alive:
+            return
         if number in self._unwanted or cluster.chance(cluster.faults.start_fails):
             self._tell(number, 1, 0)
             return

@@ -307,6 +307,36 @@ def test_timeout_cancels_the_attempt(gate: Gate) -> None:
     assert px.get(context.remote()).task_name == "context"
 
 
+@pytest.mark.needs("processes", "parallax")
+def test_timeout_of_a_task_that_ignores_interrupts(gate: Gate) -> None:
+    @px.remote(timeout_s=0.1)
+    def ignore(gate: Gate) -> None:
+        while True:
+            try:
+                gate.pass_through()
+            except KeyboardInterrupt:
+                gate.note("ignored")
+
+    with pytest.raises(px.errors.TaskTimeoutError):
+        px.get(ignore.remote(gate))
+    assert gate.count("ignored") == 1
+    assert px.get(context.remote()).task_name == "context"
+
+
+@pytest.mark.needs("concurrency", "parallax")
+def test_timeout_cancels_what_the_task_has_submitted(gate: Gate) -> None:
+    @px.remote(timeout_s=0.2)
+    def outer(gate: Gate) -> int:
+        return px.get(stop_at.remote(gate))
+
+    with px.job("late") as job:
+        ref = outer.remote(gate)
+    with pytest.raises(px.errors.TaskTimeoutError):
+        px.get(ref)
+    assert job.wait(30)
+    assert (job.counts["failed"], job.counts["cancelled"]) == (1, 1)
+
+
 @pytest.mark.needs("concurrency", "parallax")
 def test_the_clock_starts_with_the_task(gate: Gate) -> None:
     # Given both CPUs busy, a task waits for longer than its timeout.

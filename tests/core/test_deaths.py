@@ -280,12 +280,6 @@ def test_an_engine_that_hangs_before_its_hello_is_given_up() -> None:
     assert "not wanted" in bench.dropped[77]
 
 
-def test_the_end_of_the_last_node_is_the_end_of_the_cluster() -> None:
-    bench = Bench()
-    bench.lose(NODE)
-    assert "node agent" in bench.stopped[0]
-
-
 def test_the_end_of_the_owner_is_the_end_of_the_cluster() -> None:
     bench = Bench(owner=True)
     bench.lose(CLIENT)

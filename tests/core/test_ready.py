@@ -13,6 +13,7 @@ from parallax.core.records import Group, TaskRecord, Template
 from parallax.core.resources import Demand
 from parallax.core.states import TaskState
 from parallax.messages import JobOpened, TemplateDefined
+from tests.core.depth import examples
 
 
 class Bench:
@@ -144,6 +145,7 @@ def test_ended_tasks_are_skipped_and_leave_nothing_behind() -> None:
     assert not tasks[0].group.lane.queue
 
 
+@examples(100)
 @given(
     st.lists(
         st.one_of(

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parallax.core.resources import UNIT, Demand, NodeRecord, describe
+from tests.core.depth import examples
 
 
 def node(**amounts: float) -> NodeRecord:
@@ -72,6 +73,7 @@ amounts = st.fixed_dictionaries(
 )
 
 
+@examples(100)
 @given(st.lists(st.tuples(amounts, st.booleans()), max_size=40))
 def test_is_never_overdrawn_and_everything_comes_back(
     steps: list[tuple[dict[str, float], bool]],

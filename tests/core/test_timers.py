@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parallax.core.timers import SWEEP_FROM, Timers
+from tests.core.depth import examples
 
 
 def test_runs_what_is_due_in_order_of_deadlines() -> None:
@@ -57,6 +58,7 @@ def test_many_cancelled_timers_do_not_pile_up() -> None:
     assert len(timers._heap) <= 2 * SWEEP_FROM
 
 
+@examples(100)
 @given(
     st.lists(st.tuples(st.integers(0, 20), st.booleans()), max_size=200),
     st.lists(st.integers(0, 25), max_size=10),

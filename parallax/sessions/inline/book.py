@@ -11,7 +11,7 @@ from types import TracebackType
 from parallax.core.jobs import JobRecord, JobTable
 from parallax.core.objects import gone
 from parallax.ids import counter
-from parallax.messages import Failure, JobOpened
+from parallax.messages import Failure, JobOpened, TaskSpec
 from parallax.serial.envelope import seal
 from parallax.serial.values import Packed
 from parallax.sessions.inline.objects import InlineObjects
@@ -36,6 +36,8 @@ class InlineBook:
         self.jobs = JobTable()
         self.timeline: deque[tuple[str, int, int, int, float, float]] = deque(maxlen=MAX_TIMELINE)
         self._ids = counter(1)
+        self._calls: dict[int, Call] = {}
+        """Of tasks that have failed and may be run again."""
 
     def open_job(self, name: str, cell: str, source: str) -> int:
         """A new job."""
@@ -66,21 +68,15 @@ class InlineBook:
         parent = running.get()
         with self.changed:
             rows = [self.objects.rows.get(object_id) for object_id in deps]
-            task = kind(
-                next(self._ids),
-                call,
-                job,
-                seed,
-                seal(packed.data, packed.buffers) if packed.buffers else packed.data,
-                [row.value for row in rows if row is not None and isinstance(row.value, bytes)],
-                [*deps, *packed.refs],
-                parent.id if parent else 0,
-            )
+            data = seal(packed.data, packed.buffers) if packed.buffers else packed.data
+            spec = TaskSpec(next(self._ids), 0, data, list(deps), packed.refs, seed)
+            values = [row.value for row in rows if row and isinstance(row.value, bytes)]
+            task = kind(spec, call, job, values, parent.id if parent else 0)
             for _ in task.ids[1:]:
                 next(self._ids)
             for object_id in task.ids:
                 self.objects.expect(object_id, job.id)
-            for object_id in task.held:
+            for object_id in (*spec.deps, *spec.refs):
                 self.objects.hold(object_id)
             task.counts.pending += 1
             self.tasks[task.id] = task
@@ -120,7 +116,8 @@ class InlineBook:
                 task.counts.cancelled += 1
             else:
                 task.counts.failed += 1
-                task.job.fail(task.id, task.call.name, failure)
+                task.job.fail(task.spec, task.call.name, failure)
+                self._calls[task.id] = task.call
             self._leave(task)
 
     def cancelled(self, task: InlineTask) -> None:
@@ -130,7 +127,7 @@ class InlineBook:
     def _leave(self, task: InlineTask) -> None:
         del self.tasks[task.id]
         task.counts.pending -= 1
-        for object_id in task.held:
+        for object_id in (*task.spec.deps, *task.spec.refs):
             self.objects.drop(object_id)
         self.jobs.touch(task.job)
         self.jobs.settle(time.monotonic())
@@ -141,6 +138,16 @@ class InlineBook:
         task.counts.seconds += duration_s
         row = (task.call.name, task.id, task.job.id, ENGINE, started_at, duration_s)
         self.timeline.append(row)
+
+    def take_failed(self, job: int) -> list[tuple[TaskSpec, Call]]:
+        """The failed tasks of a job, in the order of submission: they will be submitted anew."""
+        with self.changed:
+            record = self.jobs[job]
+            specs = [failed.spec for failed in record.errors]
+            taken = [(spec, self._calls.pop(spec.id)) for spec in specs]
+            taken = [(spec, call) for spec, call in taken if not call.streaming]
+            record.retried(spec.id for spec, _ in taken)
+        return sorted(taken, key=lambda pair: pair[0].id)
 
     def task_of(self, object_id: int) -> InlineTask | None:
         """The task that will make this object, None when there is none or it has ended."""

@@ -25,13 +25,13 @@ from parallax.refs import (
     register_owner,
 )
 from parallax.serial.functions import ship
-from parallax.serial.values import pack, unpack
+from parallax.serial.values import Packed, pack, unpack
 from parallax.sessions.inline.book import ENGINE, InlineBook
 from parallax.sessions.inline.objects import InlineObject
 from parallax.sessions.inline.runner import InlineRunner
-from parallax.sessions.inline.tasks import InlineStream, running
+from parallax.sessions.inline.tasks import InlineStream, InlineTask, running
 from parallax.sessions.inline.views import answer
-from parallax.sessions.jobs import JobChooser
+from parallax.sessions.jobs import JobChooser, Submissions
 from parallax.sessions.protocol import Call, Submitted
 from parallax.sessions.seeds import Seeds
 
@@ -56,6 +56,7 @@ class InlineSession:
         self._book = InlineBook()
         self._runner = InlineRunner(self._book)
         self._seeds = Seeds(seed)
+        self._submissions = Submissions()
         self._jobs = JobChooser(self.cluster, self.open_job)
         register_owner(self)
 
@@ -88,17 +89,25 @@ class InlineSession:
         for ref in deps:
             self._settle(ref.id, None)
         parent = running.get()
-        job = self._book.jobs[parent.job.id if parent else self._jobs.current()]
+        job = parent.job.id if parent else self._jobs.current()
         seed = (parent.seeds if parent else self._seeds).take()
-        task = self._book.accept(call, job, seed, packed, [ref.id for ref in deps])
-        refs: list[ObjectRef[Any]] = [ObjectRef(object_id, self) for object_id in task.ids]
-        if (failure := self._infeasible(call, task.id)) is not None:
-            self._book.fail(task, failure)
+        task = self._run(call, job, seed, packed, [ref.id for ref in deps])
         if isinstance(task, InlineStream):
             return ObjectRefGenerator(task.id, self)
-        if task.id in self._book.tasks:
-            self._runner.run(task)
+        if not parent:
+            self._submissions.add(job, task.id, call.num_returns)
+        refs: list[ObjectRef[Any]] = [ObjectRef(object_id, self) for object_id in task.ids]
         return refs[0] if call.num_returns == 1 else refs or None
+
+    def _run(
+        self, call: Call, job: int, seed: int, packed: Packed, deps: Sequence[int]
+    ) -> InlineTask:
+        task = self._book.accept(call, self._book.jobs[job], seed, packed, deps)
+        if (failure := self._infeasible(call, task.id)) is not None:
+            self._book.fail(task, failure)
+        if task.id in self._book.tasks and not isinstance(task, InlineStream):
+            self._runner.run(task)
+        return task
 
     def submit_map(
         self, call: Call, items: Sequence[tuple[Any, ...]], chunk: int | None
@@ -283,6 +292,23 @@ class InlineSession:
     def open_job(self, name: str, cell: str = "", source: str = "") -> int:
         """See `Session`."""
         return self._book.open_job(name, cell, source)
+
+    def results_of(self, job: int) -> list[int]:
+        """See `Session`."""
+        return self._submissions.of(job)
+
+    def retry_failed(self, job: int) -> list[ObjectRef[Any]]:
+        """See `Session`."""
+        self._enter()
+        refs: list[ObjectRef[Any]] = []
+        for spec, call in self._book.take_failed(job):
+            deps = [self._submissions.now(object_id) for object_id in spec.deps]
+            assert isinstance(spec.args, bytes)
+            task = self._run(call, job, spec.seed, Packed(spec.args, refs=spec.refs), deps)
+            for position, object_id in enumerate(task.ids):
+                self._submissions.rename(spec.id + position, object_id)
+                refs.append(ObjectRef(object_id, self))
+        return refs
 
     def wait_job(self, job: int, timeout_s: float | None) -> bool:
         """See `Session`. Streaming tasks of the job come to their end; their items stay."""

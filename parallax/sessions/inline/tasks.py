@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from parallax.core.jobs import FunctionCounts, JobRecord
-from parallax.messages import Failure
+from parallax.messages import Failure, TaskSpec
 from parallax.pool.calls import fill_call
 from parallax.pool.context import TaskContext
 from parallax.pool.returned import iterate_items, split_returns
@@ -31,36 +31,25 @@ class InlineTask:
     """One call, from its submission to its end.
 
     Args:
-        data: the packed arguments.
-        deps: the packed values of arguments that were refs.
-        held: the objects that it holds until it has ended.
+        spec: its packed arguments, and the objects that it takes and refers to; no template.
+        values: the packed values of those that it takes.
         parent: the task that has submitted it, 0 for none.
     """
 
     def __init__(
-        self,
-        task_id: int,
-        call: Call,
-        job: JobRecord,
-        seed: int,
-        data: bytes,
-        deps: list[bytes],
-        held: list[int],
-        parent: int,
+        self, spec: TaskSpec, call: Call, job: JobRecord, values: list[bytes], parent: int
     ) -> None:
-        self.id = task_id
+        self.id = spec.id
+        self.spec = spec
         self.call = call
         self.job = job
-        self.held = held
         self.parent = parent
         self.counts: FunctionCounts = job.of(call.name)
         self.cancelled = False
         self.begun = False
         self.failure: Failure | None = None
         """Why it has no results."""
-        self._seed = seed
-        self._data = data
-        self._deps = deps
+        self._values = values
         self._attempt = 0
         self._retries_left = call.task_options.max_retries
         self._start_over()
@@ -79,7 +68,7 @@ class InlineTask:
         """As engines describe it."""
         demand = self.call.task_options.demand
         return TaskContext(
-            self.id, self.job.id, self._attempt, self.call.name, demand, seed=self._seed
+            self.id, self.job.id, self._attempt, self.call.name, demand, seed=self.spec.seed
         )
 
     def results(self) -> list[Packed]:
@@ -104,13 +93,13 @@ class InlineTask:
         return True
 
     def _start_over(self) -> None:
-        self.seeds = Seeds(self._seed)
+        self.seeds = Seeds(self.spec.seed)
         """Of the tasks that it submits."""
-        self._generators = OwnGenerators(self._seed)
+        self._generators = OwnGenerators(self.spec.seed)
 
     def _call(self) -> Any:
         # Unpacked for each attempt: what one did to its arguments, the next must not see.
-        args, kwargs = fill_call(unpack(self._data), [unpack(value) for value in self._deps])
+        args, kwargs = fill_call(unpack(self.spec.args), [unpack(value) for value in self._values])
         return self.call.function(*args, **kwargs)
 
     @contextmanager

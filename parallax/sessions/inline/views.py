@@ -75,7 +75,8 @@ def _job_tasks(book: InlineBook, resources: Amounts, argument: Any) -> Any:
 
 
 def _job_errors(book: InlineBook, resources: Amounts, argument: Any) -> Any:
-    return list(book.jobs[argument].errors)
+    errors = book.jobs[argument].errors
+    return [(call.spec.id, call.function, call.failure) for call in errors]
 
 
 def _job_output(book: InlineBook, resources: Amounts, argument: Any) -> Any:
