@@ -81,9 +81,10 @@ events = st.one_of(
 def travels(message: Any) -> bool:
     """Does the codec let this through to the hub?"""
     try:
-        return codec.decode_to_hub(codec.encode([message])) == [message]
+        codec.decode_to_hub(codec.encode([message]))
     except ProtocolError:
         return False
+    return True
 
 
 @pytest.mark.parametrize("kind", TO_HUB, ids=lambda kind: kind.__name__)
