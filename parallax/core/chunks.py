@@ -101,6 +101,8 @@ def _set_apart(tasks: TaskTable, chunk: TaskRecord, start: int) -> list[TaskReco
         pieces.append(piece)
     chunk.args = Chunk(items[:start])
     chunk.returns = start
+    if chunk.skipped:
+        chunk.skipped = [i for i in chunk.skipped if i < chunk.id + start]
     return pieces
 
 

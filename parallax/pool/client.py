@@ -91,6 +91,8 @@ class Client:
         self.on_noted: Callable[[str], None] | None = None
         self.on_message: Callable[[FromHub], None] | None = None
         """Gets what only engines are told, under the channel's lock."""
+        self.cancels_what_it_waits_for: Callable[[], bool] = lambda: True
+        """Asked when a `get` was interrupted."""
         self.on_tick: Callable[[], None] | None = None
         """Called now and then in any thread, while there is work at the latest every 0.2 s."""
         self.on_blocked: Callable[[], Callable[[], None] | None] | None = None
@@ -496,9 +498,7 @@ class Client:
                     self._await(missing, len(missing), deadline, fail_fast=True)
                 except KeyboardInterrupt:
                     rest = [i for i in dict.fromkeys(ids) if i not in values]
-                    # In a task it is a cancel that interrupts: whether the tasks that it waits
-                    # for go too is for the one who cancelled to say.
-                    if rest and not self.lost and self.role == "client":
+                    if rest and not self.lost and self.cancels_what_it_waits_for():
                         self.cancel(rest, grace_s=INTERRUPT_GRACE_S)
                     raise
                 for object_id in ids:

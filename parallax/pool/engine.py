@@ -51,7 +51,7 @@ from parallax.pool.engine_logs import log_path
 from parallax.pool.executor import Executor
 from parallax.pool.forks import connected
 from parallax.pool.library import Library
-from parallax.pool.process import name_process, redirect_output
+from parallax.pool.process import name_process, offer_to_oom_killer, redirect_output
 from parallax.pool.recent import RecentSegments
 from parallax.pool.status import StatusPage, status_path
 from parallax.pool.task_output import TaskOutput
@@ -66,6 +66,7 @@ def run_engine(config: PoolConfig, number: int) -> None:
     """The whole life of one engine. Returns when the hub says so, or is gone."""
     name_process(f"parallax-{number}")
     redirect_output(log_path(Path(config.folder), number))
+    offer_to_oom_killer()  # rather an engine, whose task is retried, than the notebook
     faulthandler.enable()
     _forget_logging()
     sys.argv = [sys.argv[0]]
@@ -159,6 +160,9 @@ class Engine:
         client.on_message = self._obey
         client.on_blocked = self._block
         client.on_tick = self._watch_chunk
+        # Of a cancelled task, whether the tasks that it waits for go too is for the one who
+        # cancelled it to say.
+        client.cancels_what_it_waits_for = lambda: self._interrupted != "cancelled"
 
     def run(self) -> None:
         """Take tasks and run them until told to stop."""

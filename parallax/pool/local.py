@@ -41,6 +41,8 @@ START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 10.0
 MEMORY_FLOOR = 0.05
 """Of the host's memory: below so much free memory, a task is stopped."""
+MEMORY_FLOOR_VARIABLE = "PARALLAX_MEMORY_FLOOR_BYTES"
+"""Sets it in bytes; 0 stops no task."""
 
 CloseClient: TypeAlias = Callable[[Client], None]
 
@@ -203,7 +205,7 @@ def start_pool(request: PoolRequest, *, owner_pid: int) -> tuple[PoolProcess, Co
         path=[entry or os.getcwd() for entry in sys.path],
         python_path=os.environ.get("PYTHONPATH", ""),
         cwd=os.getcwd(),
-        memory_floor_bytes=int(memory_bytes() * MEMORY_FLOOR),
+        memory_floor_bytes=_memory_floor(),
     )
     try:
         process, log = _spawn(config)
@@ -221,6 +223,15 @@ def start_pool(request: PoolRequest, *, owner_pid: int) -> tuple[PoolProcess, Co
         directory=config.folder,
     )
     return PoolProcess(process, config, log, place.note), connection
+
+
+def _memory_floor() -> int:
+    text = os.environ.get(MEMORY_FLOOR_VARIABLE)
+    if text is None:
+        return int(memory_bytes() * MEMORY_FLOOR)
+    if not text.isdigit():
+        raise UsageError(f"{MEMORY_FLOOR_VARIABLE}={text!r} must be a number of bytes.")
+    return int(text)
 
 
 def _spawn(config: PoolConfig) -> tuple[subprocess.Popen[bytes], int]:

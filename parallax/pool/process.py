@@ -75,6 +75,12 @@ def raise_file_limit() -> None:
     del soft
 
 
+def offer_to_oom_killer() -> None:
+    """Should the kernel have to kill for memory, then this process before others (Linux)."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("500")
+
+
 def redirect_output(path: Path) -> None:
     """Send what C code and crashes print to a log file."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

@@ -14,6 +14,7 @@ from parallax.messages import (
     Failure,
     FromHub,
     ItemsConsumed,
+    ItemsReturned,
     ItemYielded,
     Stored,
     TaskBlocked,
@@ -234,6 +235,9 @@ class SimEngine(Member):
         self.last_begun = self._object_id
         self.cluster.begun(self, task, self._object_id)
         self._epoch += 1
+        if chunk is not None:
+            epoch = self._epoch
+            self.cluster.world.at(self._began + CHUNK_S, lambda: self._give_back_items(epoch))
         work = self.cluster.work(code)
         if isinstance(work, int | float):
             self._later(work)
@@ -244,6 +248,17 @@ class SimEngine(Member):
         self._context.keep(carried)
         self._program = work(self._context)
         self._resume(None)
+
+    def _give_back_items(self, epoch: int) -> None:
+        """The running item of a chunk takes long: others may compute those behind it."""
+        task = self._task
+        if epoch != self._epoch or not self.alive or task is None:
+            return
+        assert isinstance(task.args, Chunk)
+        kept = len(self._values) + 1
+        if kept < len(task.args.items):
+            del task.args.items[kept:]
+            self.send(ItemsReturned(task.id, task.attempt, kept))
 
     def _later(self, seconds: float, value: Any = None) -> None:
         """Compute for a while, then go on."""

@@ -99,7 +99,7 @@ def test_more_tasks_than_cpus_run_side_by_side_when_they_ask_for_less(
         ({"num_cpus": 99}, "99"),
         ({"num_gpus": 1}, "gpu"),
         ({"resources": {"teapot": 1}}, "teapot"),
-        ({"memory": 1e18}, "memory"),
+        ({"memory": 1e14}, "memory"),
     ],
     ids=str,
 )

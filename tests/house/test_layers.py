@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "parallax"
 
 LAYERS = [
-    {"errors", "ids", "options", "messages", "snapshot", "version"},
+    {"errors", "ids", "options", "messages", "reprs", "snapshot", "version"},
     {"serial", "core", "refs"},
     {"store", "net"},
     {"pool"},
