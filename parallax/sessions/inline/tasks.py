@@ -99,6 +99,7 @@ class InlineTask:
 
     def _call(self) -> Any:
         # Unpacked for each attempt: what one did to its arguments, the next must not see.
+        assert isinstance(self.spec.args, bytes)
         args, kwargs = fill_call(unpack(self.spec.args), [unpack(value) for value in self._values])
         return self.call.function(*args, **kwargs)
 
