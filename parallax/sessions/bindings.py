@@ -11,6 +11,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from parallax.messages import BlobDefined, TemplateDefined
+from parallax.net.codec import encode
 from parallax.options import NodeAffinity
 from parallax.pool.client import Client
 from parallax.refs import ObjectRef
@@ -63,6 +64,8 @@ class Binder:
         self._note = note
         self._lock = threading.RLock()
         self._sent: set[bytes] = set()
+        self._templates: dict[bytes, int] = {}
+        """By all that they say but their ids: equal options share one, however often written."""
         # By content, so that a new version of the code does not store them anew; weak, so that
         # they go with the last binding that uses them.
         self._captured: WeakValueDictionary[bytes, ObjectRef[Any]] = WeakValueDictionary()
@@ -73,7 +76,6 @@ class Binder:
         Raises:
             SerializationError: it captures something that cannot be pickled.
         """
-        client = self._client
         with self._lock:
             shipped = self._ship(call)
             captured = self._put_captured(shipped, call.name)
@@ -82,13 +84,20 @@ class Binder:
             if shipped.modules is not None:
                 modules = shipped.modules.key
                 self._send(modules, pickle.dumps(shipped.modules))
-            with client.lock:
-                template = client.new_ids()
-            client.channel.post(
-                _template(call, template, shipped.key, modules, [ref.id for ref in captured])
-            )
+            template = self._define(call, shipped.key, modules, [ref.id for ref in captured])
             keep = captured + [self._hold(object_id) for object_id in shipped.refs]
             return Binding(shipped, template, call.num_returns, keep)
+
+    def _define(self, call: Call, function: bytes, modules: bytes, captured: list[int]) -> int:
+        """The template of this code with these options, told to the hub once."""
+        nameless = encode([_template(call, 0, function, modules, captured)])
+        template = self._templates.get(nameless)
+        if template is None:
+            with self._client.lock:
+                template = self._client.new_ids()
+            self._client.channel.post(_template(call, template, function, modules, captured))
+            self._templates[nameless] = template
+        return template
 
     def _ship(self, call: Call) -> ShippedFunction:
         """Ship the function, or reuse what another call with other options has shipped."""
