@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any, TypeAlias
+
+import msgspec
 
 from parallax.core import views
 from parallax.core.cancels import Cancels
@@ -68,31 +69,27 @@ MAX_TIMELINE = 100_000
 """Finished tasks that the timeline remembers."""
 
 
-@dataclass(frozen=True, slots=True)
-class PeerJoined:
+class PeerJoined(msgspec.Struct, frozen=True, gc=False):
     """A peer has said hello, and the shell has given it a number."""
 
     peer: int
     hello: Hello
 
 
-@dataclass(frozen=True, slots=True)
-class PeerLost:
+class PeerLost(msgspec.Struct, frozen=True, gc=False):
     """The connection to a peer, or its process, is gone."""
 
     peer: int
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(msgspec.Struct, frozen=True, gc=False):
     """A known peer has sent a message."""
 
     peer: int
     message: ToHub
 
 
-@dataclass(frozen=True, slots=True)
-class Ticked:
+class Ticked(msgspec.Struct, frozen=True, gc=False):
     """Time has passed."""
 
 

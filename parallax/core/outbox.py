@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Container
-from dataclasses import dataclass
 from typing import TypeAlias
+
+import msgspec
 
 from parallax.messages import (
     Assignment,
@@ -16,24 +17,21 @@ from parallax.messages import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(msgspec.Struct, frozen=True, gc=False):
     """Send these messages to this peer, in this order, as one frame."""
 
     peer: int
     messages: list[FromHub]
 
 
-@dataclass(frozen=True, slots=True)
-class Drop:
+class Drop(msgspec.Struct, frozen=True, gc=False):
     """Forget this peer: it broke the protocol or is being replaced."""
 
     peer: int
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(msgspec.Struct, frozen=True, gc=False):
     """The cluster is over."""
 
     reason: str

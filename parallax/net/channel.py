@@ -83,6 +83,7 @@ class Channel:
         self.rows = 0
         """Rows in the outbox; whoever appends to `outbox` under `lock` counts them."""
         self.closed = False
+        self._hopeless = False
         self._dispatch = dispatch
         self._before_send = before_send
         self._on_failure = on_failure
@@ -108,8 +109,9 @@ class Channel:
         socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
         socket.identity = identity
         socket.sndhwm = socket.rcvhwm = 0
-        socket.reconnect_ivl = 3
-        socket.reconnect_ivl_max = 200
+        # Often: a pool that is starting is joined the moment it listens.
+        socket.reconnect_ivl = 2
+        socket.reconnect_ivl_max = 8
         socket.maxmsgsize = codec.MAX_FRAME_BYTES
         socket.connect(endpoint)
         return socket
@@ -254,6 +256,10 @@ class Channel:
             while not self.closed:
                 ready = self._doze()
                 with self._io:
+                    if self._hopeless:
+                        # Else the socket would try to reach a hub that is gone, for ever.
+                        self.closed = True
+                        self._socket.close(linger=0)
                     self._exchange()
                 for fd in ready:
                     if callback := self._watched.pop(fd, None):
@@ -291,8 +297,6 @@ class Channel:
         """
         with self._shield:
             with self._io:
-                if self.closed:
-                    return
                 self._exchange()
                 self.closed = True
             self._leader_wakeup.set()
@@ -303,6 +307,12 @@ class Channel:
                 self._socket.close(linger=int(linger_s * 1000))
                 self._context.term()
             self.drain()
+
+    def give_up(self) -> None:
+        """The hub is gone: try no more to reach it. May be called under locks."""
+        self._hopeless = True
+        self.wake()
+        self._background_wakeup.set()
 
     def forget(self) -> None:
         """After a fork, in the child: the socket and its threads are the parent's."""

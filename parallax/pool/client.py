@@ -194,7 +194,7 @@ class Client:
         lost = bool(self.lost)
         if not lost:
             self.channel.post(goodbye or Left())
-        self._lose("this session was shut down")
+        self._end("this session was shut down")
         self.channel.close(linger_s=0.0 if lost else LINGER_S)
         forget_owner(self)
         if self._hub_fd >= 0:
@@ -218,7 +218,13 @@ class Client:
         forget_owner(self)
 
     def _lose(self, reason: str) -> None:
-        """Wake everybody who waits for a cluster that is gone."""
+        """The cluster is gone."""
+        self._end(reason)
+        if self.lost:
+            self.channel.give_up()
+
+    def _end(self, reason: str) -> None:
+        """Wake everybody who waits: nothing will come any more."""
         with self.lock:
             if self.lost or self._leaving:
                 return

@@ -37,6 +37,8 @@ log = logging.getLogger("parallax.hub")
 BATCH_FRAMES = 100
 """Frames digested together at most: enough to batch, few enough to answer soon."""
 MAX_WAIT_S = 1.0
+LINGER_MS = 200
+"""For the last words to reach those who can still hear them."""
 FORMER_PEERS = 1000
 """So many are remembered."""
 TRAIL_FRAMES = 12
@@ -53,7 +55,7 @@ class Hub:
         self._context = zmq.Context()
         self._socket: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
         self._socket.sndhwm = self._socket.rcvhwm = 0
-        self._socket.linger = 500
+        self._socket.linger = LINGER_MS
         self._socket.maxmsgsize = codec.MAX_FRAME_BYTES
         self._socket.bind(config.endpoint)
         self._numbers: dict[bytes, int] = {}

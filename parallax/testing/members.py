@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from parallax.testing.cluster import Cluster
 
 PROTOCOL, VERSION, PYTHON = 1, "simulated", "3"
+BATCH = 500
+"""Tasks in one message."""
 
 
 class Member:
@@ -57,6 +59,7 @@ class Member:
             lambda message: cluster.hub.receive(self.peer, message)
         )
         self.from_hub: Wire[list[FromHub]] = cluster.wire(self._arrived)
+        self._submissions: TasksSubmitted | None = None
         self._ids = counter(self.peer)
         self._templates: dict[tuple[Any, ...], tuple[int, Options]] = {}
         self._waiting: dict[int, list[Callable[[], None]]] = {}
@@ -66,11 +69,13 @@ class Member:
 
     def send(self, message: ToHub) -> None:
         """Say something to the hub."""
+        self._flush_submissions()
         if self.alive:
             self.to_hub.send(message)
 
     def leave(self, *, keep: int | None = None) -> None:
         """End. Of what is under way to the hub only the first `keep` messages arrive."""
+        self._flush_submissions()
         self.alive = False
         self.to_hub.cut(keep=keep)
         self.from_hub.cut(keep=0)
@@ -139,10 +144,24 @@ class Member:
 
     def _submit(self, message: TasksSubmitted, *, returns: bool) -> None:
         self.cluster.submitted(self, message)
-        self.send(message)
+        last = self._submissions
+        if last is not None and (last.job, last.parent) == (message.job, message.parent):
+            last.tasks += message.tasks
+        else:
+            self._flush_submissions()
+            self._submissions = message
+            self.cluster.world.after(0.0, self._flush_submissions)
         # A task is known by its objects; the hub has no memory of one without, once it has ended.
         if returns and self.cluster.chance(self.cluster.faults.duplicate):
             self.send(message)
+
+    def _flush_submissions(self) -> None:
+        """What was submitted at one time travels together."""
+        message, self._submissions = self._submissions, None
+        if message is not None and self.alive:
+            for start in range(0, len(message.tasks), BATCH):
+                tasks = message.tasks[start : start + BATCH]
+                self.to_hub.send(TasksSubmitted(message.job, message.parent, tasks))
 
     def _template(self, options: Options) -> int:
         known = self._templates.get(options.key)
