@@ -166,6 +166,7 @@ class Machine:
         A message that its sender may not send, or that names what does not exist, costs the
         sender its place (`Drop`) and leaves everyone else untouched.
         """
+        self.timers.now = now
         for event in events:
             if type(event) is Received:
                 self._received(event, now)
@@ -367,7 +368,7 @@ class Machine:
         self.placement.block(_engine(peer), message.task)
 
     def _task_unblocked(self, peer: PeerRecord, message: TaskUnblocked, now: float) -> None:
-        self.fleet.unblock(_engine(peer))
+        self.placement.unblock(_engine(peer))
 
     def _items_returned(self, peer: PeerRecord, message: ItemsReturned, now: float) -> None:
         self.recovery.items_returned(_engine(peer), message.task, message.attempt, message.kept)

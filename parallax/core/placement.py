@@ -30,6 +30,8 @@ SLICE_S = 0.02
 """For so long an engine stays with one shape while others wait."""
 PATIENCE_S = 0.1
 """A shape that fits nowhere for so long has a node emptied for it."""
+RESUME_S = 0.01
+"""A task whose nested tasks have ended goes on within this time, or waits for something else."""
 LOOKED_AT = 32
 """How many of a task's arguments count when it is asked where they are."""
 LARGE_ARGUMENT_BYTES = 1 << 20
@@ -149,8 +151,8 @@ class Placement:
         if task.planned_s:
             engine.load_s -= task.planned_s
             task.planned_s = 0.0
-        if engine.blocked == task.id:
-            self.fleet.unblock(engine)
+        if task.id == engine.blocked or task.id == engine.resuming:
+            self.unblock(engine)
         left = len(queue)
         if left == 1:
             del self.recall.crowded[engine.number]
@@ -176,10 +178,35 @@ class Placement:
         """This task of the engine waits in `get`, maybe for one that is queued behind it."""
         if task not in engine.queue or engine.blocked:
             return
+        self._stop_expecting(engine)
         self.fleet.block(engine, task)
         behind = [other for other in engine.queue if other != task]
         if behind and not engine.dying:
             self.recall.ask_back(engine, behind)
+
+    def unblock(self, engine: EngineRecord) -> None:
+        """Its task has what it waited for, and goes on."""
+        self._stop_expecting(engine)
+        self.fleet.unblock(engine)
+
+    def children_ended(self, parent: TaskRecord) -> None:
+        """A task that waits has no nested tasks left that have not ended: most likely it goes on
+        in a moment. Its CPU is kept for it, or a task that waits in turn would get there first,
+        and another, each with an engine of its own."""
+        engine = parent.engine
+        if engine is not None and engine.blocked == parent.id:
+            self.fleet.unblock(engine)
+            engine.resuming = parent.id
+            engine.patience = self._timers.after(RESUME_S, lambda now: self._still_waits(engine))
+
+    def _still_waits(self, engine: EngineRecord) -> None:
+        task, engine.resuming, engine.patience = engine.resuming, 0, None
+        self.fleet.block(engine, task)
+
+    def _stop_expecting(self, engine: EngineRecord) -> None:
+        if engine.patience is not None:
+            self._timers.cancel(engine.patience)
+            engine.resuming, engine.patience = 0, None
 
     def _may_stay(self, engine: EngineRecord, shape: Shape, now: float) -> bool:
         """May the engine go on with its shape without asking whose turn it is?"""

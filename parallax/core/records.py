@@ -198,10 +198,12 @@ class EngineRecord:
         "moved_at",
         "node",
         "number",
+        "patience",
         "peer",
         "pid",
         "queue",
         "recalling",
+        "resuming",
         "shape",
         "solo",
         "templates",
@@ -224,6 +226,10 @@ class EngineRecord:
         self.load_s = 0.0
         self.blocked = 0
         """The task that waits in `get`, 0 for none."""
+        self.resuming = 0
+        """The task that goes on in a moment, since all its nested tasks have ended; 0 for none."""
+        self.patience: Timer | None = None
+        """Runs out if it waits on all the same."""
         self.recalling = False
         self.solo = False
         """It runs a task behind which nothing may be queued."""

@@ -324,6 +324,8 @@ class TaskTable:
             parent = self.rows.get(task.parent)
             if parent is not None and parent.children is not None:
                 parent.children.discard(task.id)
+                if not parent.children:
+                    self.placement.children_ended(parent)
 
     def retry(self, task: TaskRecord) -> None:
         """Run it again, on its own account."""

@@ -23,6 +23,8 @@ class Timers:
     """A heap of deadlines. Cancelled ones are dropped when their turn comes, or in a sweep."""
 
     def __init__(self) -> None:
+        self.now = 0.0
+        """The time of the events that are being digested."""
         self._heap: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
         self._cancelled = 0
@@ -35,6 +37,10 @@ class Timers:
         timer = Timer(action)
         heapq.heappush(self._heap, (deadline, next(self._order), timer))
         return timer
+
+    def after(self, delay_s: float, action: Callable[[float], None]) -> Timer:
+        """Call `action(now)` in so many seconds."""
+        return self.at(self.now + delay_s, action)
 
     def cancel(self, timer: Timer) -> None:
         """Forget what was to be done; one that has run or was cancelled is left alone."""
@@ -56,6 +62,7 @@ class Timers:
 
     def run(self, now: float) -> None:
         """Run all that is due."""
+        self.now = now
         while self._heap and self._heap[0][0] <= now:
             timer = heapq.heappop(self._heap)[2]
             action, timer.action = timer.action, None

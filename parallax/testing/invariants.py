@@ -95,6 +95,10 @@ def _engines(machine: Machine) -> Iterator[str]:
             yield f"{who}: crowded={crowded} with {len(queue)} tasks"
         if engine.blocked and engine.blocked not in queue:
             yield f"{who}: blocked by a task that it does not have"
+        if (engine.patience is not None) != bool(engine.resuming):
+            yield f"{who}: resuming={engine.resuming} with patience {engine.patience}"
+        if engine.resuming and (engine.blocked or engine.resuming not in queue):
+            yield f"{who}: resuming={engine.resuming}, blocked={engine.blocked}"
         if engine.solo and len(queue) != 1:
             yield f"{who}: {len(queue)} tasks beside one that must be alone"
         if engine.timer is not None and not engine.solo:

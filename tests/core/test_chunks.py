@@ -51,6 +51,15 @@ def test_a_slow_chunk_is_shared_with_idle_engines() -> None:
     assert cluster.makespan_s < 0.75
 
 
+def test_items_behind_one_that_takes_long_are_shared_while_it_runs() -> None:
+    cluster = Cluster(engines=2, checked=True)
+    refs = cluster.client.map([0.001, 1.0, *[0.05] * 10])
+    cluster.run()
+    assert [cluster.result(ref) for ref in refs] == [None] * 12
+    assert cluster.makespan_s < 1.1
+    assert set(cluster.runs.values()) == {1}
+
+
 def test_what_was_given_back_is_queued_in_its_order_and_keeps_its_arguments() -> None:
     bench = Bench()
     bench.say(CLIENT, ObjectPut(5, b"shared"))
