@@ -34,7 +34,7 @@ from parallax.net import codec
 from parallax.net.callbacks import Callbacks
 from parallax.net.readiness import has_input
 from parallax.net.shield import Shield, is_main_thread
-from parallax.net.wakeup import Wakeup
+from parallax.net.wakeup import NoWakeup, Wakeup
 
 LINGER_S = 1.0
 FLUSH_COUNT = 200
@@ -97,7 +97,7 @@ class Channel:
         self._socket = self._connect(endpoint, identity)
         self._background_wakeup = Wakeup()
         self._leader_wakeup = Wakeup()
-        self._shield = Shield(self._leader_wakeup.set)
+        self._shield = Shield(self.wake)
         self._leader_poll = select.poll()
         self._leader_poll.register(self._socket.FD, select.POLLIN)
         self._leader_poll.register(self._leader_wakeup.fileno(), select.POLLIN)
@@ -306,6 +306,7 @@ class Channel:
             with self._io:
                 self._socket.close(linger=int(linger_s * 1000))
                 self._context.term()
+            self._leader_wakeup = self._background_wakeup = NoWakeup()
             self.drain()
 
     def give_up(self) -> None:

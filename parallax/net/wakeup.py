@@ -53,3 +53,23 @@ class Wakeup:
         else:
             for end in self._pair:
                 end.close()
+
+
+class NoWakeup(Wakeup):
+    """In the place of one whose descriptors are not needed any more."""
+
+    def __init__(self) -> None:
+        pass
+
+    def fileno(self) -> int:
+        """None."""
+        return -1
+
+    def set(self) -> None:
+        """Nobody waits."""
+
+    def clear(self) -> None:
+        """Nothing was set."""
+
+    def __del__(self) -> None:
+        pass

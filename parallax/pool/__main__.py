@@ -68,10 +68,10 @@ def main() -> None:
         _run_node(config, lifeline, lease)
         os._exit(0)
     os.close(lifeline)
-    _run_hub(config, node_pid, lease)
+    _run_hub(config, node_pid, held_by_hub, lease)
 
 
-def _run_hub(config: PoolConfig, node_pid: int, lease: int) -> None:
+def _run_hub(config: PoolConfig, node_pid: int, lifeline: int, lease: int) -> None:
     name_process("parallax-hub")
     become_subreaper()
     gc.disable()  # the machine's rows form no cycles; see docs/design.md
@@ -90,6 +90,7 @@ def _run_hub(config: PoolConfig, node_pid: int, lease: int) -> None:
     finally:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         hub.close()
+        os.close(lifeline)  # the node may not have been told
         _end_node(node_pid)
         if not clean_up(config, lease, wait_s=END_S):
             _kill_all(child_pids())
@@ -119,6 +120,7 @@ def _kill_all(pids: list[int]) -> None:
 
 
 def _run_node(config: PoolConfig, lifeline: int, lease: int) -> None:
+    hub_pid = os.getppid()
     name_process("parallax-node")
     become_subreaper()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -137,7 +139,8 @@ def _run_node(config: PoolConfig, lifeline: int, lease: int) -> None:
         with contextlib.suppress(ChildProcessError):
             os.waitpid(zygote_pid, 0)
         _kill_all(child_pids())
-        clean_up(config, lease, wait_s=END_S if node.hub_is_gone else 0.0)
+        is_last = os.getppid() != hub_pid
+        clean_up(config, lease, wait_s=END_S if is_last else 0.0)
 
 
 if __name__ == "__main__":

@@ -249,9 +249,10 @@ class Client:
             raise self._gone()
 
     def _gone(self) -> ClusterLostError:
+        reason, _, trail = self.lost.partition("\n")
         return ClusterLostError(
-            f"the cluster {self.cluster} is gone: {self.lost}. Its refs and values went with it; "
-            "call parallax.init() for a new one."
+            f"the cluster {self.cluster} is gone: {reason.rstrip('.')}. Its refs and values went "
+            f"with it; call parallax.init() for a new one.\n{trail}".strip()
         )
 
     @property

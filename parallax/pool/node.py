@@ -77,7 +77,6 @@ class NodeAgent:
             Path(config.store), limit_bytes=config.store_limit_bytes, spill_dir=Path(config.spill)
         )
         self._tidy_due = time.monotonic() + TIDY_S
-        self.hub_is_gone = False
 
     def run(self) -> None:
         """Serve until the hub says stop, or is gone."""
@@ -101,7 +100,6 @@ class NodeAgent:
             ready = dict(poller.poll(int(MEMORY_CHECK_S * 1000)))
             if self._lifeline in ready:
                 log.warning("the hub is gone")
-                self.hub_is_gone = True
                 return
             if self._zygote.fileno() in ready and not self._read_zygote():
                 log.error("the zygote is gone")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
 SHM = Path("/dev/shm")
 
@@ -73,6 +74,20 @@ def alive(pid: int) -> bool:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
+
+
+def patch_pools(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    """Have the root process of new pools run this code first."""
+    popen = subprocess.Popen
+
+    def start(command: list[str], **options: Any) -> Any:
+        if "parallax.pool" not in command:
+            return popen(command, **options)
+        *interpreter, _, _, config = command
+        main = "import parallax.pool.__main__ as m; m.main()"
+        return popen([*interpreter, "-c", f"{code}\n{main}", config], **options)
+
+    monkeypatch.setattr(subprocess, "Popen", start)
 
 
 class Driver:

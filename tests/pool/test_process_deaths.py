@@ -16,7 +16,9 @@ import pytest
 
 import parallax as px
 from parallax.errors import ClusterLostError
-from tests.pool.clusters import Driver, alive, process, wait_gone, wait_until
+from parallax.sessions.current import current
+from tests.pool import tasks
+from tests.pool.clusters import Driver, alive, patch_pools, process, wait_gone, wait_until
 
 PROCESSES = ("parallax-hub", "parallax-node", "parallax-zygote")
 
@@ -154,3 +156,21 @@ def test_an_engine_that_dies_takes_along_what_it_started(cluster: str, tmp_path:
     with pytest.raises(px.errors.EngineDiedError, match="SIGKILL"):
         px.get(task)
     wait_until(lambda: not any(map(alive, helpers)))
+
+
+def test_a_bug_in_the_hub_reaches_the_user_with_its_trail(monkeypatch: pytest.MonkeyPatch) -> None:
+    patch_pools(
+        monkeypatch,
+        "from parallax.core.machine import Machine\n"
+        "def asked(self, *message): raise KeyError('a bug')\n"
+        "Machine._asked = asked",
+    )
+    px.init(num_cpus=1)
+    name = current().cluster
+    running = px.remote(tasks.sleep).remote(600)
+    with pytest.raises(ClusterLostError, match=r"(?s)its hub failed.*bug in parallax.*in asked"):
+        px.nodes()
+    with pytest.raises(ClusterLostError, match="KeyError: 'a bug'"):
+        px.get(running)
+    wait_gone(name)
+    px.shutdown()
