@@ -83,6 +83,8 @@ class Channel:
         self.rows = 0
         """Rows in the outbox; whoever appends to `outbox` under `lock` counts them."""
         self.closed = False
+        self.idle_tick_s: Callable[[], float] = lambda: IDLE_TICK_S
+        """How often `before_send` wants to be called though there is no traffic."""
         self._hopeless = False
         self._dispatch = dispatch
         self._before_send = before_send
@@ -278,7 +280,7 @@ class Channel:
             poll.register(self._socket.FD, select.POLLIN)
         active = time.perf_counter() < self._active_until
         self._dozing = not active
-        timeout_s = TICK_S if active else IDLE_TICK_S
+        timeout_s = TICK_S if active else self.idle_tick_s()
         if self._dozing and self.outbox:
             timeout_s = 0.0
         ready = [fd for fd, _ in poll.poll(timeout_s * 1000)]

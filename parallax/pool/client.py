@@ -53,7 +53,7 @@ from parallax.messages import (
     Value,
     Welcome,
 )
-from parallax.net.channel import LINGER_S, Channel
+from parallax.net.channel import IDLE_TICK_S, LINGER_S, Channel
 from parallax.net.connection import Connection
 from parallax.pool.failures import to_error
 from parallax.pool.forks import connected
@@ -68,6 +68,7 @@ CONNECT_TIMEOUT_S = 30.0
 FOREVER = float("inf")
 INTERRUPT_GRACE_S = 1.0
 """A task that an interrupted `get` waited for may ignore its own interrupt for so long."""
+IDLE_SLEEP_S = 60.0
 TRIM_AFTER_S = 10.0
 """Warm segments that were not reused for so long are given back."""
 
@@ -131,6 +132,7 @@ class Client:
             self._reap,
             self._lose,
         )
+        self.channel.idle_tick_s = self._idle_tick_s
         self.lock = self.channel.lock
 
     # ---- joining and leaving ----------------------------------------------------------------
@@ -387,6 +389,10 @@ class Client:
             if gone:
                 self.channel.outbox.append(RefsChanged([], gone))
                 self.channel.rows += 1
+
+    def _idle_tick_s(self) -> float:
+        # Without refs there are none to be collected.
+        return IDLE_TICK_S if self.local or self._trim_due else IDLE_SLEEP_S
 
     def _drop_stream(self, task_id: int, gone: list[int]) -> None:
         """Nobody reads this stream any more: drop what was not taken, stop its task."""

@@ -42,6 +42,8 @@ class _Group:
             if not limit.isdigit():  # "max"
                 return None
             used = int((self.folder / self.used).read_text())
+            if used < int(limit) // 2:  # far from any trouble
+                return Memory(int(limit) - used, int(limit))
             stat = (self.folder / "memory.stat").read_text()
         except OSError:  # the group is the root, or not visible from here
             return None
@@ -75,16 +77,18 @@ class MemoryGauge:
 
 def _host() -> Memory:
     if sys.platform == "linux":
-        rows = dict(line.split(":", 1) for line in MEMINFO.read_text().splitlines())
-        return Memory(_kib(rows["MemAvailable"]), _kib(rows["MemTotal"]))
+        text = MEMINFO.read_text()
+        return Memory(_row(text, "MemAvailable"), _row(text, "MemTotal"))
     import psutil  # late: engines are forked from what was imported before
 
     host = psutil.virtual_memory()
     return Memory(host.available, host.total)
 
 
-def _kib(amount: str) -> int:
-    return int(amount.split()[0]) << 10
+def _row(text: str, name: str) -> int:
+    """Bytes, of a row like ``MemTotal:   1234 kB``."""
+    start = text.index(f"{name}:") + len(name) + 1
+    return int(text[start : text.index("kB", start)]) << 10
 
 
 def _groups(cgroups: Path, membership: Path) -> list[_Group]:

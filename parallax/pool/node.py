@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import platform
 import signal
@@ -37,6 +38,8 @@ from parallax.version import VERSION
 log = logging.getLogger("parallax.node")
 
 MEMORY_CHECK_S = 0.25
+RELAXED_CHECK_S = 1.0
+"""While more than half of the memory is left."""
 TIDY_S = 10.0
 """Warm segments that nobody wanted for so long are given back; logs are kept short."""
 
@@ -97,7 +100,8 @@ class NodeAgent:
         poller.register(self._lifeline, zmq.POLLIN)
         poller.register(self._zygote.fileno(), zmq.POLLIN)
         while True:
-            ready = dict(poller.poll(int(MEMORY_CHECK_S * 1000)))
+            wait_s = max(0.0, self._memory_due - time.monotonic())
+            ready = dict(poller.poll(math.ceil(wait_s * 1000)))
             if self._lifeline in ready:
                 log.warning("the hub is gone")
                 return
@@ -112,8 +116,7 @@ class NodeAgent:
                     self._obey(message)
             now = time.monotonic()
             if now >= self._memory_due:
-                self._memory_due = now + MEMORY_CHECK_S
-                self._check_memory()
+                self._memory_due = now + self._check_memory()
             if now >= self._tidy_due:
                 self._tidy_due = now + TIDY_S
                 self._store.trim(TIDY_S)
@@ -177,8 +180,16 @@ class NodeAgent:
 
     # ---- memory -----------------------------------------------------------------------------
 
-    def _check_memory(self) -> None:
-        """Tell the hub when the host runs short, before the kernel's killer picks a victim."""
+    def _check_memory(self) -> float:
+        """Tell the hub when the host runs short, before the kernel's killer picks a victim.
+
+        Returns:
+            When to look again, in seconds.
+        """
         memory = self._read_memory()
-        if memory.available_bytes < self._config.memory_floor_bytes and self._pids:
-            self._send(MemoryPressed(memory.available_bytes, memory.total_bytes))
+        if memory.available_bytes < self._config.memory_floor_bytes:
+            if self._pids:
+                self._send(MemoryPressed(memory.available_bytes, memory.total_bytes))
+        elif memory.available_bytes > memory.total_bytes // 2:
+            return RELAXED_CHECK_S
+        return MEMORY_CHECK_S

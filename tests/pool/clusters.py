@@ -16,6 +16,8 @@ from typing import Any
 import psutil
 import pytest
 
+import parallax as px
+
 SHM = Path("/dev/shm")
 
 
@@ -66,6 +68,11 @@ def wait_gone(cluster: str, timeout_s: float = 5.0) -> None:
             return
         assert time.monotonic() < deadline, f"left after {timeout_s:g} s: {left}"
         time.sleep(0.01)
+
+
+def engines() -> list[dict[str, Any]]:
+    """The engines of this process's pool, as the hub knows them."""
+    return [engine for node in px.nodes() for engine in node["engines"]]
 
 
 def alive(pid: int) -> bool:

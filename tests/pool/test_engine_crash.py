@@ -10,26 +10,21 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import parallax as px
 from parallax.errors import EngineDiedError, TaskCancelledError
 from tests.pool import tasks
-from tests.pool.clusters import wait_until
+from tests.pool.clusters import engines, wait_until
 
 note_and_do = px.remote(tasks.note_and_do)
 same = px.remote(tasks.same)
 
 
-def _engines() -> list[dict[str, Any]]:
-    return [engine for node in px.nodes() for engine in node["engines"]]
-
-
 def _wait_whole() -> None:
     """Wait until the pool has its two engines again, both idle."""
-    wait_until(lambda: [e["state"] for e in _engines()] == ["idle", "idle"])
+    wait_until(lambda: [e["state"] for e in engines()] == ["idle", "idle"])
 
 
 @pytest.mark.parametrize(
@@ -89,9 +84,9 @@ def test_a_storm_of_kills_loses_no_task(cluster: str) -> None:
     refs = [sleep_and_return.remote(i) for i in range(500)]
     killed = 0
     while px.wait(refs, num_returns=len(refs), timeout=0.04)[1]:
-        engines = _engines()
-        if engines:
-            victim = dice.choice(engines)["pid"]
+        living = engines()
+        if living:
+            victim = dice.choice(living)["pid"]
             try:
                 os.kill(victim, signal.SIGKILL)
                 killed += 1

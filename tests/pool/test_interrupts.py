@@ -16,7 +16,7 @@ import parallax as px
 from parallax.errors import TaskCancelledError
 from parallax.sessions.current import current
 from tests.pool import tasks
-from tests.pool.clusters import Driver, wait_until
+from tests.pool.clusters import Driver, engines, wait_until
 
 same = px.remote(tasks.same)
 sleep = px.remote(tasks.sleep)
@@ -153,7 +153,7 @@ def test_cancels_around_the_ends_of_tasks_hit_nobody_else(cluster: str) -> None:
                 outcomes["cancelled"] += 1
     assert outcomes["cancelled"] > 20
     # No engine was lost to it
-    assert {e["engine"] for n in px.nodes() for e in n["engines"]} <= {1, 2}
+    assert {e["engine"] for e in engines()} <= {1, 2}
 
 
 def test_tasks_that_wait_inside_can_be_cancelled_at_any_moment(cluster: str) -> None:

@@ -11,7 +11,7 @@ from parallax.errors import OutOfMemoryError, UsageError
 from parallax.pool.local import MEMORY_FLOOR_VARIABLE
 from parallax.pool.memory import Memory, MemoryGauge
 from tests.pool import tasks
-from tests.pool.clusters import wait_until
+from tests.pool.clusters import engines, wait_until
 
 MIB = 1 << 20
 
@@ -25,7 +25,7 @@ def test_the_newest_task_that_can_be_retried_is_stopped(
     with px.init(num_cpus=2):
         # When a task that must not run twice runs beside one that may be retried for ever
         once = px.remote(max_retries=0)(tasks.sleep).remote(0.8)
-        wait_until(lambda: any(e["state"] == "busy" for e in px.nodes()[0]["engines"]))
+        wait_until(lambda: any(e["state"] == "busy" for e in engines()))
         diary = tmp_path / "diary"
         often = note_and_do.options(max_retries=-1).remote(str(diary), tasks.match_for_ever)
         # Then only the latter is stopped, again and again

@@ -21,7 +21,7 @@ from parallax.pool.client import Client
 from parallax.pool.paths import connection_file
 from parallax.sessions.current import current
 from tests.pool import tasks
-from tests.pool.clusters import Driver, process, wait_gone, wait_until
+from tests.pool.clusters import Driver, engines, process, wait_gone, wait_until
 
 same = px.remote(tasks.same)
 
@@ -62,7 +62,7 @@ def test_a_named_pool_outlives_its_starter_and_is_found_by_name() -> None:
 def test_leaving_a_named_pool_ends_the_leavers_work_and_not_the_pool() -> None:
     px.init(name="kept", num_cpus=1)
     name, running = current().cluster, px.remote(tasks.sleep).remote(600)
-    wait_until(lambda: px.nodes()[0]["engines"] and px.available_resources().get("CPU", 0) == 0)
+    wait_until(lambda: engines() and px.available_resources().get("CPU", 0) == 0)
     assert running
     px.shutdown()
     px.init("kept")

@@ -18,7 +18,7 @@ import parallax as px
 from parallax.errors import ClusterLostError
 from parallax.sessions.current import current
 from tests.pool import tasks
-from tests.pool.clusters import Driver, alive, patch_pools, process, wait_gone, wait_until
+from tests.pool.clusters import Driver, alive, engines, patch_pools, process, wait_gone, wait_until
 
 PROCESSES = ("parallax-hub", "parallax-node", "parallax-zygote")
 
@@ -151,7 +151,7 @@ def test_a_killed_driver_takes_its_pool_along(tmp_path: Path) -> None:
 def test_an_engine_that_dies_takes_along_what_it_started(cluster: str, tmp_path: Path) -> None:
     task = sleep_with_helpers.options(max_retries=0).remote(str(tmp_path))
     helpers = _helpers(tmp_path, 2)
-    engine = next(e for n in px.nodes() for e in n["engines"] if e["state"] == "busy")
+    engine = next(e for e in engines() if e["state"] == "busy")
     os.kill(engine["pid"], 9)
     with pytest.raises(px.errors.EngineDiedError, match="SIGKILL"):
         px.get(task)

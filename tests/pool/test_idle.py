@@ -1,0 +1,35 @@
+"""A pool without work sleeps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import parallax as px
+from tests.pool import tasks
+from tests.pool.clusters import engines, processes, wait_until
+
+
+def _cpu_s(pids: list[int]) -> float:
+    """CPU time of all threads of these processes, to the nanosecond."""
+    return sum(
+        int(file.read_text().split()[0]) / 1e9
+        for pid in pids
+        for file in Path(f"/proc/{pid}/task").glob("*/schedstat")
+    )
+
+
+def test_an_idle_pool_takes_no_processor_time(cluster: str) -> None:
+    same = px.remote(tasks.same)
+    held = [same.remote(i) for i in range(1000)]  # refs that are held must cost nothing either
+    px.get(held)
+    pids = [process.pid for process in processes(cluster)]
+    assert len(pids) == 5
+    wait_until(lambda: all(e["state"] == "idle" for e in engines()))
+    pending = px.remote(num_cpus=2)(tasks.sleep).remote(2.0)
+    # When nothing happens for two seconds
+    before = _cpu_s(pids)
+    assert px.wait([pending], timeout=1.9)[0] == []
+    # Then it took less than a hundredth of one core
+    used_s = _cpu_s(pids) - before
+    assert used_s < 0.01 * 1.9
+    px.cancel(pending)
