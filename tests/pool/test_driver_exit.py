@@ -76,6 +76,7 @@ def test_an_interrupt_of_the_process_group_reaches_the_driver_alone() -> None:
         WORK
         + """
     try:
+        say(ready=True)
         px.get(refs[2])
     except KeyboardInterrupt:
         say(interrupted=True)
@@ -85,6 +86,7 @@ def test_an_interrupt_of_the_process_group_reaches_the_driver_alone() -> None:
     with Driver(script, start_new_session=True) as driver:
         name = driver.hear()["cluster"]
         hub = process(name, "parallax-hub")
+        assert driver.hear() == {"ready": True}
         os.killpg(driver.process.pid, signal.SIGINT)
         assert driver.hear() == {"interrupted": True}
         assert driver.hear() == {"well": True}
