@@ -10,6 +10,7 @@ from typing import TextIO
 
 FLUSH_S = 0.05
 MAX_BYTES = 32 * 1024
+MAX_MESSAGE_CHARS = 1 << 20
 
 
 class TaskOutput(io.TextIOBase):
@@ -71,5 +72,6 @@ class TaskOutput(io.TextIOBase):
         with self._lock:
             text, self._pieces, self._size = "".join(self._pieces), [], 0
             self._sent_at = time.monotonic()
-        if text:
-            self._send(text)
+        # In slices: whatever a task prints, a message is never too large to be sent.
+        for start in range(0, len(text), MAX_MESSAGE_CHARS):
+            self._send(text[start : start + MAX_MESSAGE_CHARS])

@@ -57,7 +57,12 @@ def begin(options: StartOptions, *, ignore_reinit_error: bool) -> Session:
         session = existing()
         if session is None:
             return _start(options)
-        if ignore_reinit_error or options == _options or options == StartOptions():
+        if (
+            ignore_reinit_error
+            or engine.client is not None
+            or options == _options
+            or options == StartOptions()
+        ):
             return session
         raise UsageError(
             f"parallax is connected already ({session!r}), with other arguments. Call "

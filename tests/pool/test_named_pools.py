@@ -21,7 +21,7 @@ from parallax.pool.client import Client
 from parallax.pool.paths import connection_file
 from parallax.sessions.current import current
 from tests.pool import tasks
-from tests.pool.clusters import Driver, engines, process, wait_gone, wait_until
+from tests.pool.clusters import Driver, engines, process, traces, wait_gone, wait_until
 
 same = px.remote(tasks.same)
 
@@ -69,6 +69,36 @@ def test_leaving_a_named_pool_ends_the_leavers_work_and_not_the_pool() -> None:
     assert current().cluster == name
     wait_until(lambda: px.available_resources().get("CPU") == 1)
     assert px.get(same.remote(1), timeout=10) == 1
+
+
+def test_a_killed_client_takes_its_work_and_values_along_and_nothing_else() -> None:
+    px.init(name="common", num_cpus=2)
+    mine = px.put(bytearray(1 << 21))
+    script = """
+        px.init("common")
+        held = [px.put(bytearray(1 << 21)) for _ in range(3)]
+        @px.remote
+        def sleep():
+            time.sleep(600)
+        refs = [sleep.remote() for _ in range(5)]
+        while px.available_resources().get("CPU", 0):
+            time.sleep(0.01)
+        say(holds=True)
+        px.get(refs)
+    """
+    with Driver(script) as driver:
+        driver.hear()
+        assert _objects() == 4
+        driver.process.kill()
+    wait_until(lambda: px.available_resources().get("CPU") == 2)
+    wait_until(lambda: _objects() == 1)
+    assert px.get([same.remote(i) for i in range(20)], timeout=10) == list(range(20))
+    assert len(px.get(mine)) == 1 << 21
+
+
+def _objects() -> int:
+    """Segments with an object in them."""
+    return sum(len(list(root.glob("objects/*"))) for root in traces(current().cluster))
 
 
 def test_two_processes_that_start_one_name_share_one_pool() -> None:
