@@ -5,12 +5,14 @@
 
 from parallax.testing.cluster import Client, Cluster, Faults, StuckError
 from parallax.testing.engines import TaskContext
+from parallax.testing.figures import CoreCost, core_cost, waiting_task_bytes
 from parallax.testing.invariants import InvariantError, check, check_counts, check_empty
 from parallax.testing.programs import Emit, Large, Options, Raised, Ref
 
 __all__ = [
     "Client",
     "Cluster",
+    "CoreCost",
     "Emit",
     "Faults",
     "InvariantError",
@@ -23,4 +25,6 @@ __all__ = [
     "check",
     "check_counts",
     "check_empty",
+    "core_cost",
+    "waiting_task_bytes",
 ]

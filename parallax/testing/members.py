@@ -288,6 +288,7 @@ class Member:
         waiting = self._waiting.pop(object_id, ())
         if object_id in self.held:
             self.pending -= object_id not in self.values
+        if object_id in self.held or waiting:
             self.values[object_id] = value
         for call in waiting:
             call()
