@@ -129,6 +129,8 @@ class Machine:
         )
         self.timeline: deque[tuple[str, int, int, int, float, float]] = deque(maxlen=MAX_TIMELINE)
         """Function, task, job, engine, when it began (engine's clock), how long it took."""
+        self._early: list[tuple[int, Asked]] = []
+        """Questions about nodes that came before the first one: a client joins a starting pool."""
         self._handlers: dict[type, Callable[[PeerRecord, Any, float], None]] = {
             JobOpened: self._job_opened,
             TemplateDefined: self._template_defined,
@@ -171,7 +173,7 @@ class Machine:
             if type(event) is Received:
                 self._received(event, now)
             elif type(event) is PeerJoined:
-                self._peer_joined(event)
+                self._peer_joined(event, now)
             elif type(event) is PeerLost:
                 self._peer_lost(event.peer, now)
         self.timers.run(now)
@@ -201,7 +203,7 @@ class Machine:
 
     # ---- peers ------------------------------------------------------------------------------
 
-    def _peer_joined(self, event: PeerJoined) -> None:
+    def _peer_joined(self, event: PeerJoined, now: float) -> None:
         hello = event.hello
         peer = PeerRecord(event.peer, hello.role, hello.pid, hello.name, owner=hello.owner)
         if hello.role == "node":
@@ -216,6 +218,7 @@ class Machine:
             self.fleet.add_node(node)
             self.templates.nodes_changed()
             self.tasks.refuse_infeasible()
+            self._answer_early(now)
         elif hello.role == "engine":
             home = self.fleet.home_of(hello.number)
             if home is None:  # it was given up meanwhile
@@ -309,6 +312,9 @@ class Machine:
         self.objects.want(peer.number, message.id)
 
     def _asked(self, peer: PeerRecord, message: Asked, now: float) -> None:
+        if message.what in views.ABOUT_NODES and not self.fleet.nodes:
+            self._early.append((peer.number, message))
+            return
         try:
             answer = views.answer(self, peer, message.what, message.argument, now)
         except (LookupError, TypeError, ValueError) as error:
@@ -316,6 +322,13 @@ class Machine:
         else:
             reply = Answered(message.request, answer)
         self.outbox.send(peer.number, reply)
+
+    def _answer_early(self, now: float) -> None:
+        """There is a node: answer those who asked about nodes before it."""
+        early, self._early = self._early, []
+        for number, message in early:
+            if number in self.peers:
+                self._asked(self.peers[number], message, now)
 
     def _shutdown_requested(self, peer: PeerRecord, message: ShutdownRequested, now: float) -> None:
         self.outbox.act(Stop(message.reason or "shutdown was asked for"))

@@ -118,7 +118,11 @@ class Placement:
         near: dict[int, int] = {}
         for object_id in task.deps[:LOOKED_AT]:
             value = self._objects.rows[object_id].value
-            if type(value) is Stored and value.size_bytes >= LARGE_ARGUMENT_BYTES:
+            if (
+                type(value) is Stored
+                and value.size_bytes >= LARGE_ARGUMENT_BYTES
+                and value.node in self.fleet.nodes  # it may be lost, and the news under way
+            ):
                 near[value.node] = near.get(value.node, 0) + value.size_bytes
         return near
 

@@ -173,6 +173,9 @@ def _counts(machine: Machine, peer: PeerRecord, argument: Any) -> Any:
     }
 
 
+ABOUT_NODES = frozenset(("nodes", "resources"))
+"""Questions without an answer while there is no node."""
+
 _VIEWS: dict[str, Callable[[Machine, PeerRecord, Any], Any]] = {
     "nodes": _nodes,
     "resources": _resources,
