@@ -9,7 +9,6 @@ import gc
 import pickle
 import tracemalloc
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -170,8 +169,9 @@ def _held_bytes(session: str) -> int:
     """What the session holds in memory and on disk."""
     if session == "inline":
         return tracemalloc.get_traced_memory()[0]
-    folders = Path("/dev/shm").glob("parallax-*")
-    return sum(path.stat().st_blocks * 512 for folder in folders for path in folder.rglob("*"))
+    (pool,) = [pool for pool in px.pools(embedded=True) if pool.cluster == px.init().cluster]
+    usage = pool.snapshot()["object_store"]
+    return int(usage["memory_bytes"] + usage["spilled_bytes"])
 
 
 def _puts() -> None:

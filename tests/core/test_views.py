@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from parallax.core.machine import Machine, PeerJoined, Received
+from parallax.core.outbox import Action, Send
 from parallax.messages import Answered, Asked, Failure, ObjectPut, Stored, TaskBlocked, TaskSpec
 from parallax.net import codec
-from tests.core.builders import CLIENT, Bench
+from tests.core.builders import CLIENT, NODE, Bench, hello
 
 
 def ask(bench: Bench, what: str, argument: Any = None) -> Any:
@@ -100,3 +102,20 @@ def test_senseless_questions_get_an_error_for_an_answer(what: str, argument: Any
     with pytest.raises(LookupError, match=what):
         ask(bench, what, argument)
     assert bench.dropped == {}
+
+
+def test_questions_about_nodes_wait_for_the_first() -> None:
+    # Given a client that has joined before the first node,
+    machine = Machine()
+    machine.handle([PeerJoined(CLIENT, hello("client"))], 0.0)
+    questions = [Received(CLIENT, Asked(i, what)) for i, what in enumerate(("resources", "counts"))]
+    # then it hears of what is there at once,
+    assert [answer.request for answer in _answers(machine.handle(questions, 0.0))] == [1]
+    # and of the nodes when there is one.
+    (answer,) = _answers(machine.handle([PeerJoined(NODE, hello("node", CPU=2))], 1.0))
+    assert answer.answer["total"] == {"CPU": 2.0}
+
+
+def _answers(actions: list[Action]) -> list[Answered]:
+    sent = [a for a in actions if isinstance(a, Send) and a.peer == CLIENT]
+    return [m for action in sent for m in action.messages if isinstance(m, Answered)]
