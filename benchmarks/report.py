@@ -36,12 +36,14 @@ def render(results: Results, remarks: Mapping[str, str], *, plot: str | None = N
 
     Args:
         results: The run.
-        remarks: Why a bar falls short, by its name; shown while it does.
+        remarks: Why a bar falls short, by its name; shown while it does. ``run`` is what a
+            reader must know of the whole run.
         plot: The plot's address relative to the page, if there is one.
     """
     names = [name for name in systems.NAMES if any(s.system == name for s in results.samples)]
     sections = [
         _HEAD,
+        f"**Of this run:** {remarks['run']}\n" if "run" in remarks else "",
         "## The bars\n\nWhat Parallax promises, with two engines on two cores.\n",
         _bars(results, remarks),
         "## The numbers\n\nMedians over the rounds.\n",
