@@ -247,7 +247,7 @@ class TaskTable:
                 failure = value
             elif type(value) is Stored:
                 lasting = True
-            if row is not None and row.value is None:
+            if row is not None and row.value is None and not row.freed:
                 objects.complete(row, value, contained.get(object_id) if contained else None)
             else:  # a sibling was lost, not this one
                 objects.discard_copy(object_id, value)

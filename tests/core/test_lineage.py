@@ -181,6 +181,29 @@ def test_a_lost_sibling_is_rebuilt_and_the_others_stay_what_they_are() -> None:
     assert not rows
 
 
+def test_a_freed_sibling_stays_freed_when_another_is_rebuilt() -> None:
+    bench = Bench()
+    template = bench.template(num_returns=2)
+    engine = bench.engines[0]
+    bench.submit(TaskSpec(10, template, b""), TaskSpec(20, bench.template(), b"", deps=[10]))
+    (task,) = bench.assigned(engine)
+    bench.finish(engine, task, stored("a", engine), stored("b", engine))
+    (task,) = bench.assigned(engine)
+    bench.finish(engine, task, stored("c", engine))
+    bench.say(CLIENT, RefsChanged([], [10]))  # only the lineage of 20 needs it now
+    bench.say(CLIENT, ObjectMissing(11, "b"))
+    (again,) = bench.assigned(engine)
+    bench.heard(engine, SegmentsFreed)
+    bench.finish(engine, again, stored("a2", engine), stored("b2", engine))
+    assert [m.names for m in bench.heard(engine, SegmentsFreed)] == [["a2"]]
+    assert bench.machine.objects.rows[10].freed
+    bench.say(CLIENT, ObjectMissing(20, "c"))  # now it is needed after all
+    (again,) = bench.assigned(engine)
+    bench.finish(engine, again, stored("a3", engine), stored("b3", engine))
+    (again,) = bench.assigned(engine)
+    assert (again.id, again.values) == (20, [stored("a3", engine)])
+
+
 def test_a_doubled_result_does_not_free_what_the_first_one_brought() -> None:
     bench = Bench()
     bench.submit(TaskSpec(10, bench.template(), b""))
