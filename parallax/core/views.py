@@ -176,6 +176,19 @@ def _counts(machine: Machine, peer: PeerRecord, argument: Any) -> Any:
 ABOUT_NODES = frozenset(("nodes", "resources"))
 """Questions without an answer while there is no node."""
 
+
+def _orphans(machine: Machine, peer: PeerRecord, argument: Any) -> Any:
+    """Those of these segments that no object has, and whose creators are not here any more to
+    announce one. Their names begin with their creators' numbers."""
+    values = (row.value for row in machine.objects.rows.values())
+    known = {value.name for value in values if type(value) is Stored}
+    return [
+        name
+        for name in argument
+        if name not in known and int(name.partition("-")[0], 16) not in machine.peers
+    ]
+
+
 _VIEWS: dict[str, Callable[[Machine, PeerRecord, Any], Any]] = {
     "nodes": _nodes,
     "resources": _resources,
@@ -188,4 +201,5 @@ _VIEWS: dict[str, Callable[[Machine, PeerRecord, Any], Any]] = {
     "task": _task,
     "timeline": _timeline,
     "counts": _counts,
+    "orphans": _orphans,
 }

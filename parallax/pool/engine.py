@@ -147,6 +147,7 @@ class Engine:
             send_value=client.send_value,
             read=self._recent.read,
             on_item=self._yield_item,
+            await_reader=self._await_reader,
             has_gpus="GPU" in config.resources,
         )
         self._streams = [
@@ -380,7 +381,7 @@ class Engine:
             self._client.dropped.extend(ids)
 
     def _yield_item(
-        self, assignment: Assignment, index: int, value: Value, contained: list[int], limit: int
+        self, assignment: Assignment, index: int, value: Value, contained: list[int]
     ) -> None:
         client = self._client
         with client.lock:
@@ -389,7 +390,10 @@ class Engine:
                 ItemYielded(assignment.id, assignment.attempt, index, object_id, value, contained)
             )
         client.channel.flush()
-        while limit and index + 1 - self._consumed.get(assignment.id, 0) >= limit:
+
+    def _await_reader(self, assignment: Assignment, index: int, limit: int) -> None:
+        client = self._client
+        while index + 1 - self._consumed.get(assignment.id, 0) >= limit:
             reader = self._reader = Waiter(1)
             if index + 1 - self._consumed.get(assignment.id, 0) < limit:
                 break

@@ -47,7 +47,8 @@ class Executor:
         send_value: writes a packed value to where it travels.
         read: reads a stored value by its segment's name; `SegmentGoneError` when it is gone.
         new_id: a new object id, for the items of generators.
-        on_item: sends an item of a generator and waits while its reader is too far behind.
+        on_item: sends an item of a generator.
+        await_reader: waits while the reader of a generator is too far behind.
     """
 
     def __init__(
@@ -57,7 +58,8 @@ class Executor:
         *,
         send_value: Callable[[Packed], Value],
         read: Callable[[str], Any],
-        on_item: Callable[[Assignment, int, Value, list[int], int], None],
+        on_item: Callable[[Assignment, int, Value, list[int]], None],
+        await_reader: Callable[[Assignment, int, int], None],
         has_gpus: bool,
     ) -> None:
         self._library = library
@@ -67,6 +69,7 @@ class Executor:
         self.chunk: ChunkRun | None = None
         """The chunk that runs now."""
         self._on_item = on_item
+        self._await_reader = await_reader
         self._has_gpus = has_gpus
         self._gpus: list[int] | None = None
         self._blas_threads = 1
@@ -176,12 +179,17 @@ class Executor:
         self.chunk = None
 
     def _run_generator(self, template: LoadedTemplate, assignment: Assignment, result: Any) -> None:
+        limit = template.spec.backpressure
         items = iterate_items(result, template.spec.name)
         for index, item in enumerate(items):
             packed = pack(item)
+            # No interrupt between writing a value and telling of it, or it stays for ever.
+            self._interrupts.end()
             value = self._send_value(packed)
-            limit = template.spec.backpressure
-            self._on_item(assignment, index, value, packed.refs, limit)
+            self._on_item(assignment, index, value, packed.refs)
+            self._interrupts.begin(assignment.id)
+            if limit:
+                self._await_reader(assignment, index, limit)
 
     # ---- in and out -------------------------------------------------------------------------
 

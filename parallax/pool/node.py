@@ -16,6 +16,8 @@ import zmq
 
 from parallax.messages import (
     PROTOCOL,
+    Answered,
+    Asked,
     EngineExited,
     EnginesWanted,
     EngineUnwanted,
@@ -32,7 +34,7 @@ from parallax.pool.config import PoolConfig
 from parallax.pool.engine_logs import EngineLogs
 from parallax.pool.memory import Memory
 from parallax.pool.status import last_object, status_path
-from parallax.store.shared import SharedStore
+from parallax.pool.store_keeper import StoreKeeper
 from parallax.version import VERSION
 
 log = logging.getLogger("parallax.node")
@@ -40,8 +42,7 @@ log = logging.getLogger("parallax.node")
 MEMORY_CHECK_S = 0.25
 RELAXED_CHECK_S = 1.0
 """While more than half of the memory is left."""
-TIDY_S = 10.0
-"""Warm segments that nobody wanted for so long are given back; logs are kept short."""
+BOUND_LOGS_S = 10.0
 
 
 class NodeAgent:
@@ -76,10 +77,8 @@ class NodeAgent:
         self._read_memory = read_memory
         self._memory_due = 0.0
         self._logs = EngineLogs(self._folder)
-        self._store = SharedStore(
-            Path(config.store), limit_bytes=config.store_limit_bytes, spill_dir=Path(config.spill)
-        )
-        self._tidy_due = time.monotonic() + TIDY_S
+        self._store = StoreKeeper(config)
+        self._bound_due = time.monotonic() + BOUND_LOGS_S
 
     def run(self) -> None:
         """Serve until the hub says stop, or is gone."""
@@ -117,10 +116,11 @@ class NodeAgent:
             now = time.monotonic()
             if now >= self._memory_due:
                 self._memory_due = now + self._check_memory()
-            if now >= self._tidy_due:
-                self._tidy_due = now + TIDY_S
-                self._store.trim(TIDY_S)
+            if now >= self._bound_due:
+                self._bound_due = now + BOUND_LOGS_S
                 self._logs.bound()
+            if names := self._store.tidy():
+                self._send(Asked(0, "orphans", names))
 
     def close(self) -> None:
         """Close. As its socket closes the zygote kills all engines and ends."""
@@ -141,9 +141,9 @@ class NodeAgent:
         elif type(message) is EngineUnwanted:
             self._order(f"K {message.number}\n")
         elif type(message) is SegmentsFreed:
-            # Their creator is gone; whoever writes next may reuse them.
-            for name in message.names:
-                self._store.free(name)
+            self._store.free(message.names)  # their creator has ended
+        elif type(message) is Answered:
+            self._store.free(message.answer or ())
 
     def _order(self, line: str) -> None:
         try:
@@ -177,6 +177,7 @@ class NodeAgent:
         log.info("engine %d (pid %d) ended with status %d", number, pid, status)
         self._send(EngineExited(number, status, running, detail))
         self._logs.ended(number)
+        self._store.engine_ended()
 
     # ---- memory -----------------------------------------------------------------------------
 

@@ -125,3 +125,24 @@ def test_a_full_disk_is_an_error_and_loses_nothing(monkeypatch: pytest.MonkeyPat
                 px.get(return_too_much.remote())
         assert px.get(kept)[-1] == view[0] == 9
         assert px.get(px.put(np.ones(16 * MIB, np.uint8))).sum() == 16 * MIB  # on the disk
+
+
+def test_what_a_killed_engine_had_not_announced_is_freed(cluster: str) -> None:
+    # Given an engine that dies between writing a value and sending word of it, and one that is well
+    @px.remote(max_retries=0)
+    def write_and_die() -> None:
+        from parallax.pool.context import engine
+        from parallax.serial.values import pack
+
+        assert engine.client is not None
+        engine.client.send_value(pack(np.ones(MIB)))
+        os.kill(os.getpid(), 9)
+
+    kept = px.remote(np.ones).remote(MIB)
+    px.wait([kept])
+    with pytest.raises(px.errors.EngineDiedError):
+        px.get(write_and_die.remote())
+    assert len(_segments(cluster)) == 2
+    # Then what nobody can ever refer to goes, and nothing else
+    wait_until(lambda: len(_segments(cluster)) == 1)
+    assert px.get(kept).sum() == MIB
