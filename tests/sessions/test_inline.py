@@ -79,7 +79,7 @@ def test_frames_of_a_dependency_too() -> None:
 
 def test_a_breakpoint_stops_in_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
     typed, shown = io.StringIO("p x * 2\ncontinue\n"), io.StringIO()
-    debugger = pdb.Pdb(stdin=typed, stdout=shown)
+    debugger = pdb.Pdb(stdin=typed, stdout=shown, nosigint=True)
     monkeypatch.setattr(sys, "breakpointhook", lambda: debugger.set_trace(sys._getframe(1)))
 
     @px.remote
