@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -84,3 +85,20 @@ def test_a_generator_that_nobody_reads_any_more_leaves_nothing_in_the_store(sess
             break
         waited.wait(0.01)
     assert pool.snapshot()["object_store"]["memory_objects"] == 0
+
+
+@pytest.mark.needs("concurrency")
+def test_a_long_item_of_a_map_does_not_keep_the_others(session: str, tmp_path: Path) -> None:
+    path = tmp_path / "go"
+
+    @px.remote
+    def wait_if_first(number: int) -> int:
+        while number == 0 and not path.exists():
+            threading.Event().wait(0.001)
+        return number
+
+    refs = wait_if_first.map(range(64))
+    ready, _ = px.wait(refs[1:], num_returns=63, timeout=30)
+    path.touch()
+    assert len(ready) == 63
+    assert px.get(refs) == list(range(64))
