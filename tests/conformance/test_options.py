@@ -87,10 +87,46 @@ def test_as_many_run_side_by_side_as_fit(gate: Gate) -> None:
 def test_more_tasks_than_cpus_run_side_by_side_when_they_ask_for_less(
     num_cpus: float, gate: Gate
 ) -> None:
-    refs = [stop_at.options(num_cpus=num_cpus).remote(gate) for _ in range(4)]
+    @px.remote(num_cpus=num_cpus)
+    def stop() -> None:
+        gate.pass_through()
+
+    refs = [stop.remote() for _ in range(4)]
     gate.wait_for(4)
     gate.open()
     px.get(refs)
+
+
+@pytest.mark.needs("concurrency")
+@pytest.mark.parametrize(
+    "num_cpus",
+    [
+        pytest.param(
+            0.25,
+            marks=pytest.mark.xfail(
+                strict=True,
+                reason="what waits behind a fractional task is not taken back while another "
+                "engine could be started for it",
+            ),
+        ),
+        1,
+    ],
+)
+def test_they_do_even_when_they_were_short_before(num_cpus: float, gate: Gate) -> None:
+    @px.remote(num_cpus=num_cpus)
+    def stop_or_not(gate: Gate | None) -> None:
+        if gate is not None:
+            gate.pass_through()
+
+    count = int(2 / num_cpus)
+    for _ in range(20):
+        px.get(stop_or_not.remote(None))
+    refs = [stop_or_not.remote(gate) for _ in range(count)]
+    try:
+        wait_until(lambda: gate.count() == count, timeout_s=3)
+    finally:
+        gate.open()
+        px.get(refs)
 
 
 @pytest.mark.parametrize(
