@@ -84,9 +84,10 @@ class Hub:
             started_at=time.time(),
             directory=self.config.folder,
         )
-        write_connection(Path(self.config.folder) / "connection.json", connection)
         if self.config.connection:
             write_connection(Path(self.config.connection), connection)
+        # Last: those who start a pool wait for this one, and then read either.
+        write_connection(Path(self.config.folder) / "connection.json", connection)
 
     def stop(self, reason: str) -> None:
         """Have `run` return. May be called from a signal handler."""
