@@ -25,3 +25,9 @@ def stop_at(gate: Gate) -> int:
     """Stop at the gate."""
     gate.pass_through()
     return 1
+
+
+@px.remote
+def context() -> Any:
+    """Where it runs."""
+    return px.get_runtime_context()

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +13,7 @@ import pytest
 
 import parallax as px
 from tests.conformance.gates import Gate, wait_until
+from tests.conformance.scripts import run
 from tests.conformance.tasks import same, stop_at
 
 ADDRESSES: list[Any] = [
@@ -36,20 +34,6 @@ def _no_session(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @px.remote
 def environment(name: str) -> str | None:
     return os.environ.get(name)
-
-
-def run(code: str, **env: str) -> str:
-    """What a script of its own prints."""
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, **env},
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 # ---- init and shutdown --------------------------------------------------------------------
@@ -270,164 +254,6 @@ def test_log_to_driver_false_keeps_silent(capfd: pytest.CaptureFixture[str]) -> 
     assert "void" not in capfd.readouterr().out
 
 
-# ---- seeds --------------------------------------------------------------------------------
-
-DRAWS = """
-    import random, sys
-    import numpy as np
-    import parallax as px
-
-    @px.remote
-    def draw(depth):
-        numbers = [random.random(), float(np.random.rand())]
-        return numbers + (px.get([draw.remote(0), draw.remote(0)]) if depth else [])
-
-    @px.remote
-    def stream():
-        for _ in range(2):
-            yield random.random()
-
-    px.init({address}, num_cpus={num_cpus}, seed={seed})
-    random.seed(99)
-    values = px.get([draw.remote(1) for _ in range(3)])
-    values += px.get(draw.map([0] * 5, chunk={chunk}))
-    values += [px.get(ref) for ref in stream.remote()]
-    values.append(random.random())
-    print(values)
-    px.shutdown()
-    """
-
-
-def draws(address: str | None = None, num_cpus: int = 1, seed: Any = 7, chunk: Any = 1) -> str:
-    code = textwrap.dedent(DRAWS)
-    return run(code.format(address=repr(address), num_cpus=num_cpus, seed=seed, chunk=repr(chunk)))
-
-
-def test_seeds_depend_on_the_order_of_submission_alone() -> None:
-    one = draws(num_cpus=1)
-    assert draws(num_cpus=2, chunk="auto") == one
-    assert draws("inline") == one
-    assert draws("inline", seed=8) != one
-
-
-def test_tasks_of_a_seeded_session_draw_different_numbers() -> None:
-    values = json.loads(draws("inline"))
-    flat = json.dumps(values).replace("[", "").replace("]", "").split(", ")
-    assert len(set(flat)) == len(flat)
-
-
-def test_without_a_seed_nothing_is_seeded() -> None:
-    assert draws("inline", seed=None) != draws("inline", seed=None)
-
-
-# ---- named pools --------------------------------------------------------------------------
-
-
-@pytest.fixture
-def name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The name of a pool that is stopped afterwards."""
-    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    yield "conformance"
-    px.shutdown()
-    for pool in px.pools():
-        if pool.name == "conformance":
-            pool.stop()
-
-
-def test_a_named_pool_outlives_its_session_and_is_found_again(name: str) -> None:
-    first = px.init(name=name, num_cpus=1)
-    pid = px.get(px.remote(os.getpid).remote())
-    cluster = first.cluster
-    px.shutdown()
-    # From the same process, by name as address or by `name=` again,
-    for again in ({"address": name}, {"name": name}):
-        with px.init(**again) as session:
-            assert (session.cluster, session.name) == (cluster, name)
-            assert px.get(px.remote(os.getpid).remote()) == pid
-    # and from another one.
-    code = f"""
-        import os
-        import parallax as px
-        print(px.init({name!r}).cluster, px.get(px.remote(os.getpid).remote()))
-        """
-    assert run(code) == f"{cluster} {pid}\n"
-
-
-def test_two_sessions_on_one_pool_do_not_see_each_others_refs(name: str) -> None:
-    px.init(name=name, num_cpus=2)
-    ref = same.remote(1)
-    code = f"""
-        import parallax as px
-        px.init({name!r})
-        values = px.get([px.remote(lambda x: x + 1).remote(i) for i in range(50)])
-        print(values == list(range(1, 51)))
-        """
-    assert run(code) == "True\n"
-    assert px.get(ref) == 1
-
-
-# ---- forks --------------------------------------------------------------------------------
-
-FORK = """
-    import os, sys, traceback
-    import parallax as px
-
-    @px.remote
-    def double(x):
-        return 2 * x
-
-    px.init({address}, num_cpus=1)
-    ref = double.remote(1)
-    assert px.get(ref) == 2
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            assert not px.is_initialized()
-            try:
-                px.get(ref)
-            except px.errors.UsageError as error:
-                assert "shut down" in str(error) or "fork" in str(error), error
-            # A session of its own works, and ends with it.
-            with px.init({address}, num_cpus=1):
-                assert px.get(double.remote(4)) == 8
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(code)
-    _, status = os.waitpid(child, 0)
-    # The parent goes on as if nothing had happened.
-    print(os.waitstatus_to_exitcode(status), px.get(double.remote(ref)))
-    """
-
-
-@each_session
-def test_a_fork_of_the_driver_starts_clean(address: str | None) -> None:
-    assert run(FORK.format(address=repr(address))) == "0 4\n"
-
-
-MULTIPROCESSING = """
-    import multiprocessing
-    import parallax as px
-
-    def work(x):
-        return x + 1
-
-    if __name__ == "__main__":
-        px.init(num_cpus=1)
-        ref = px.put(1)
-        with multiprocessing.get_context("fork").Pool(2) as pool:
-            print(pool.map(work, range(4)))
-        print(px.get(ref))
-    """
-
-
-def test_multiprocessing_beside_a_session() -> None:
-    assert run(MULTIPROCESSING) == "[1, 2, 3, 4]\n1\n"
-
-
 # ---- inside tasks -------------------------------------------------------------------------
 
 
@@ -471,43 +297,3 @@ def test_a_store_over_its_limit_loses_nothing() -> None:
         assert (px.get(ref) == i).all()
     sums = px.remote(lambda array: int(array[0])).map(refs, chunk=1)
     assert px.get(sums) == list(range(12))
-
-
-# ---- Ctrl-C -------------------------------------------------------------------------------
-
-INTERRUPT = """
-    import os, signal, threading
-    import parallax as px
-    from tests.conformance.gates import Gate
-
-    gate = Gate({folder!r})
-
-    @px.remote
-    def stop():
-        gate.pass_through()
-
-    px.init(num_cpus=2)
-    waited_for, other = stop.remote(), stop.remote()
-
-    def interrupt():
-        gate.wait_for(2)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    threading.Thread(target=interrupt).start()
-    try:
-        px.get(waited_for)
-    except KeyboardInterrupt:
-        print("interrupted")
-    try:
-        px.get(waited_for)
-    except px.errors.TaskCancelledError:
-        print("cancelled")
-    print(px.get(px.remote(len).remote("abc")))
-    gate.open()
-    print(px.get(other))
-    """
-
-
-def test_an_interrupted_get_cancels_what_it_waited_for(tmp_path: Path) -> None:
-    output = run(INTERRUPT.format(folder=str(tmp_path)))
-    assert output.split() == ["interrupted", "cancelled", "3", "None"]
