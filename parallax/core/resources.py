@@ -109,11 +109,12 @@ class NodeRecord:
         return min((self.available.get(n, 0) / amount for n, amount in demand.items), default=1.0)
 
     def lacks_only_cpu(self, demand: Demand) -> bool:
-        """Is CPU all that the demand misses here now?"""
+        """Does all that the demand asks for fit now, but for CPU?"""
         available = self.available
-        return all(
-            name == "CPU" or available.get(name, 0) >= amount for name, amount in demand.items
-        )
+        for name, amount in demand.items:
+            if name != "CPU" and available.get(name, 0) < amount:
+                return False
+        return not demand.gpus or self._gpus_fit(demand.gpus)
 
     def acquire(self, demand: Demand) -> list[int]:
         """Reserve; returns the GPU indices. The caller has checked `fits`."""

@@ -155,6 +155,21 @@ def test_emptying_a_node_is_no_deadlock_for_those_who_wait_there() -> None:
     cluster.run()
 
 
+def test_nor_when_what_is_missing_is_a_whole_gpu_where_there_are_two_halves() -> None:
+    def parent(task: TaskContext) -> Steps:
+        yield 0.3
+        for _ in range(3):
+            yield task.submit(0.01)
+
+    cluster = Cluster(engines=4, resources={"GPU": 2.0}, seed=1, checked=True)
+    cluster.submit(parent, num_gpus=0.5)
+    cluster.submit(0.05, num_gpus=0.5)  # beside the first parent, so that the second is elsewhere
+    cluster.submit(parent, num_gpus=0.5)
+    whole = cluster.submit(0.01, num_gpus=1)
+    cluster.run()
+    assert cluster.result(whole) is None
+
+
 # ---- nodes ----------------------------------------------------------------------------------
 
 
