@@ -26,8 +26,9 @@ def finish(tasks: TaskTable, chunk: TaskRecord, done: Done) -> None:
     again = bool(ended and done.retriable and chunk.retries_left)
     if again and type(done.values[-1]) is Failure:
         ended -= 1
-    tasks.leave(chunk)
     pieces = _set_apart(tasks, chunk, ended)
+    tasks.leave(chunk, heirs=bool(pieces))
+    _enter(tasks, chunk, pieces)
     if pieces and pieces[0].id < chunk.id + len(done.values):
         _charge(pieces[0])
     _end(tasks, chunk, done.values[:ended], done.contained)
@@ -37,7 +38,9 @@ def finish(tasks: TaskTable, chunk: TaskRecord, done: Done) -> None:
 
 def give_back(tasks: TaskTable, chunk: TaskRecord, kept: int) -> None:
     """The engine goes on with the first `kept` items; the others become tasks of their own."""
-    for piece in reversed(_set_apart(tasks, chunk, kept)):
+    pieces = _set_apart(tasks, chunk, kept)
+    _enter(tasks, chunk, pieces)
+    for piece in reversed(pieces):
         tasks.make_ready(piece, first=True)
 
 
@@ -49,14 +52,16 @@ def engine_died(tasks: TaskTable, chunk: TaskRecord, begun: int, failure: Failur
             than there are: then all were over, and only their values were lost.
         failure: what those get that were begun and have no retry left.
     """
-    tasks.leave(chunk)
+    all_over = begun > chunk.returns
     pieces = _set_apart(tasks, chunk, 0)
+    tasks.leave(chunk, heirs=bool(pieces))
+    _enter(tasks, chunk, pieces)
     _end(tasks, chunk, [], {})
     for piece in reversed(pieces):
         if piece.id < chunk.id + begun and not piece.retries_left:
             tasks.fail(piece, failure)
             continue
-        if piece.id == chunk.id + begun - 1 and begun <= len(pieces):
+        if piece.id == chunk.id + begun - 1 and not all_over:
             _charge(piece)
         tasks.make_ready(piece, first=True)
 
@@ -92,18 +97,23 @@ def _set_apart(tasks: TaskTable, chunk: TaskRecord, start: int) -> list[TaskReco
             chunk=True,
             attempt=chunk.attempt + 1,
         )
-        tasks.rows[piece.id] = piece
         objects.hold(piece.deps)
         objects.hold(piece.refs)
-        parent = tasks.rows.get(chunk.parent)
-        if parent is not None:
-            tasks.adopt(parent, piece)
         pieces.append(piece)
     chunk.args = Chunk(items[:start])
     chunk.returns = start
     if chunk.skipped:
         chunk.skipped = [i for i in chunk.skipped if i < chunk.id + start]
     return pieces
+
+
+def _enter(tasks: TaskTable, chunk: TaskRecord, pieces: list[TaskRecord]) -> None:
+    """From now on they are in the table. The first may have the id of the chunk."""
+    parent = tasks.rows.get(chunk.parent)
+    for piece in pieces:
+        tasks.rows[piece.id] = piece
+        if parent is not None:
+            tasks.adopt(parent, piece)
 
 
 def _end(

@@ -124,7 +124,6 @@ class Fleet:
         shape = engine.shape
         if shape is None:
             return
-        self.unblock(engine)
         engine.node.release(shape.demand, engine.gpus)
         engine.shape = None
         engine.gpus = []

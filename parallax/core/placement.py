@@ -36,8 +36,6 @@ LOOKED_AT = 32
 """How many of a task's arguments count when it is asked where they are."""
 LARGE_ARGUMENT_BYTES = 1 << 20
 """Arguments of this size draw their task to the node that has them."""
-
-
 NO_VALUES: list[Value] = []
 """Shared by all tasks without arguments from elsewhere, and never changed."""
 

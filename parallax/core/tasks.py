@@ -316,15 +316,19 @@ class TaskTable:
         if not counts.pending:
             self._jobs.touch(job)
 
-    def leave(self, task: TaskRecord) -> None:
-        """The task is over: it leaves the table."""
+    def leave(self, task: TaskRecord, *, heirs: bool = False) -> None:
+        """The task is over: it leaves the table.
+
+        Args:
+            heirs: others take its place, so that its parent has still to wait.
+        """
         del self.rows[task.id]
         task.state = TaskState.ENDED
         if task.parent:
             parent = self.rows.get(task.parent)
             if parent is not None and parent.children is not None:
                 parent.children.discard(task.id)
-                if not parent.children:
+                if not parent.children and not heirs:
                     self.placement.children_ended(parent)
 
     def retry(self, task: TaskRecord) -> None:
