@@ -24,6 +24,7 @@ class Callbacks:
     def __init__(self) -> None:
         self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
         self._closed = False
 
     def add(self, call: Callable[[], None]) -> None:
@@ -34,7 +35,7 @@ class Callbacks:
         if self._thread is None:
             # Two threads may both come here; the queue feeds both, so one thread too many would
             # break the order: the lock decides.
-            with _starting:
+            with self._starting:
                 if self._thread is None:
                     self._start()
 
@@ -63,6 +64,4 @@ class Callbacks:
             except Exception:
                 # One that fails must not keep the others from being called.
                 log.exception("a callback failed")
-
-
-_starting = threading.Lock()
+            del call  # what it holds must not live until the next one comes

@@ -39,6 +39,9 @@ from parallax.net.wakeup import NoWakeup, Wakeup
 LINGER_S = 1.0
 FLUSH_COUNT = 200
 """Rows posted after which the poster itself sends them."""
+LATE_S = 0.001
+"""So long after the last sending the poster sends at once. The background thread would be later:
+it has to wait for the GIL, again and again, while the poster goes on to compute."""
 TICK_S = 0.002
 """The background thread's step while there was traffic lately: what is posted waits no longer."""
 IDLE_TICK_S = 0.2
@@ -94,6 +97,7 @@ class Channel:
         self._leader = 0
         self._followers = 0
         self._active_until = 0.0
+        self._sent_at = 0.0
         self._dozing = False
         self._context = zmq.Context()
         self._socket = self._connect(endpoint, identity)
@@ -143,7 +147,8 @@ class Channel:
             self._active_until = time.perf_counter() + ACTIVE_S
             self._dozing = False
             self._background_wakeup.set()
-        elif self.rows >= FLUSH_COUNT:
+            self.flush()
+        elif self.rows >= FLUSH_COUNT or time.perf_counter() - self._sent_at > LATE_S:
             self.flush()
 
     def flush(self) -> None:
@@ -164,7 +169,8 @@ class Channel:
                     batch, self.outbox, self.rows = self.outbox, [], 0
                 for frame in codec.frames_of(batch):
                     socket.send(frame)
-                self._active_until = time.perf_counter() + ACTIVE_S
+                self._sent_at = time.perf_counter()
+                self._active_until = self._sent_at + ACTIVE_S
             while has_input(socket):
                 self._dispatch(codec.decode_from_hub(socket.recv()))
                 read = True

@@ -27,6 +27,10 @@ def spin(duration_s: float) -> None:
         pass
 
 
+def fail() -> None:
+    raise ValueError("as it was told to")
+
+
 def note_and_do(diary: str, action: Callable[[], Any]) -> Any:
     """Write a line before the action, so that one can count how often it was begun."""
     with open(diary, "a") as file:
