@@ -1,20 +1,19 @@
 """One process's connection to the hub, shared by its threads.
 
-Theory of operation. A socket may be used by one thread at a time, and handing a message from a
+Theory of operation. A link may be used by one thread at a time, and handing a message from a
 reader thread to the thread that waits for it costs two context switches. So nobody owns this
-socket: whoever waits for something reads it himself (the *leader*), and dispatches what comes
+link: whoever waits for something reads it himself (the *leader*), and dispatches what comes
 for everybody. A background thread reads only while there is no leader, and sends what others
 have posted and not flushed.
 
 1. `post` appends under `lock`, which is held for an instant and never across a system call.
 2. Sending, receiving and dispatching happen under `_io`. `lock` may be taken inside, never the
-   other way round.
-3. A ZeroMQ socket's descriptor is edge-triggered: after any send or receive, whoever holds `_io`
-   must read until nothing is left, else the next edge never comes. Hence `_exchange`.
-4. When a thread that is not the leader has read, the leader's wait may be over: it is woken.
-5. All of it is shielded from KeyboardInterrupt. One that comes while the main thread leads ends
+   other way round. Nobody waits under either: what the hub does not take yet stays in the link,
+   and whoever polls waits for room, too.
+3. When a thread that is not the leader has read, the leader's wait may be over: it is woken.
+4. All of it is shielded from KeyboardInterrupt. One that comes while the main thread leads ends
    its poll; it is raised when the thread has laid down the lead.
-6. What the outside is to be told runs in a thread of its own (`callbacks`): the background thread
+5. What the outside is to be told runs in a thread of its own (`callbacks`): the background thread
    never runs code that may wait.
 """
 
@@ -27,12 +26,11 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-import zmq
-
+from parallax.errors import ProtocolError
 from parallax.messages import FromHub, ToHub
 from parallax.net import codec
 from parallax.net.callbacks import Callbacks
-from parallax.net.readiness import has_input
+from parallax.net.link import Link
 from parallax.net.shield import Shield, is_main_thread
 from parallax.net.wakeup import NoWakeup, Wakeup
 
@@ -62,7 +60,7 @@ class Condition(Protocol):
 
 
 class Channel:
-    """A DEALER socket to the hub.
+    """A link to the hub.
 
     Args:
         endpoint: the hub's address, ``ipc://...``.
@@ -70,16 +68,19 @@ class Channel:
             must be quick and must not wait.
         before_send: called, in any thread, before the posted messages are taken, so that the
             owner can post what has gathered elsewhere (dropped references).
-        on_failure: called once, in the background thread, when it cannot go on; says why.
+        on_end: called when nothing can come any more, in any thread, under the channel's lock;
+            says why.
+
+    Raises:
+        OSError: nobody listens at the endpoint.
     """
 
     def __init__(
         self,
         endpoint: str,
-        identity: bytes,
         dispatch: Callable[[list[FromHub]], None],
         before_send: Callable[[], None],
-        on_failure: Callable[[str], None],
+        on_end: Callable[[str], None],
     ) -> None:
         self.lock = threading.Lock()
         self.outbox: list[ToHub] = []
@@ -88,10 +89,9 @@ class Channel:
         self.closed = False
         self.idle_tick_s: Callable[[], float] = lambda: IDLE_TICK_S
         """How often `before_send` wants to be called though there is no traffic."""
-        self._hopeless = False
         self._dispatch = dispatch
         self._before_send = before_send
-        self._on_failure = on_failure
+        self._on_end = on_end
         self._io = threading.RLock()
         self._leading = threading.Lock()
         self._leader = 0
@@ -99,28 +99,18 @@ class Channel:
         self._active_until = 0.0
         self._sent_at = 0.0
         self._dozing = False
-        self._context = zmq.Context()
-        self._socket = self._connect(endpoint, identity)
+        self._link = Link.connect(endpoint, codec.MAX_FRAME_BYTES)
+        self._link_ended = False
+        self._leader_writes = False
+        """Whether the leader's poll waits for room, too."""
         self._background_wakeup = Wakeup()
         self._leader_wakeup = Wakeup()
         self._shield = Shield(self.wake)
         self._leader_poll = select.poll()
-        self._leader_poll.register(self._socket.FD, select.POLLIN)
         self._leader_poll.register(self._leader_wakeup.fileno(), select.POLLIN)
-        self._watched: dict[int, Callable[[], None]] = {}
+        self._leader_poll.register(self._link.fileno(), select.POLLIN)
         self._call_later_by(Callbacks())
         self._thread = threading.Thread(target=self._run, name="parallax-io", daemon=True)
-
-    def _connect(self, endpoint: str, identity: bytes) -> zmq.Socket[bytes]:
-        socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
-        socket.identity = identity
-        socket.sndhwm = socket.rcvhwm = 0
-        # Often: a pool that is starting is joined the moment it listens.
-        socket.reconnect_ivl = 2
-        socket.reconnect_ivl_max = 8
-        socket.maxmsgsize = codec.MAX_FRAME_BYTES
-        socket.connect(endpoint)
-        return socket
 
     def _call_later_by(self, callbacks: Callbacks) -> None:
         self.later = callbacks.add
@@ -154,30 +144,53 @@ class Channel:
     def flush(self) -> None:
         """Send what was posted."""
         with self._shield, self._io:
-            self._exchange()
+            self._send()
 
-    def _exchange(self) -> None:
-        """Send all, read and dispatch all, and again while dispatching has posted more."""
+    def _send(self) -> None:
+        """Send all that is posted. Under `_io`."""
         if self.closed:
             return
-        socket = self._socket
         self._before_send()
-        read = False
-        while True:
-            if self.outbox:
-                with self.lock:
-                    batch, self.outbox, self.rows = self.outbox, [], 0
-                for frame in codec.frames_of(batch):
-                    socket.send(frame)
-                self._sent_at = time.perf_counter()
-                self._active_until = self._sent_at + ACTIVE_S
-            while has_input(socket):
-                self._dispatch(codec.decode_from_hub(socket.recv()))
-                read = True
-            if not self.outbox:
-                break
-        if read and self._leader and self._leader != threading.get_ident():
+        link = self._link
+        had_unsent = link.has_unsent
+        while self.outbox:
+            with self.lock:
+                batch, self.outbox, self.rows = self.outbox, [], 0
+            for frame in codec.frames_of(batch):
+                link.send(frame)
+            self._sent_at = time.perf_counter()
+            self._active_until = self._sent_at + ACTIVE_S
+        if link.has_unsent and not had_unsent:
+            # Whoever polls does not wait for room yet.
             self._leader_wakeup.set()
+            self._background_wakeup.set()
+
+    def _receive(self) -> None:
+        """Read and dispatch what has come, and send what that has posted. Under `_io`."""
+        if self.closed or self._link_ended:
+            return
+        link = self._link
+        link.flush()
+        frames: list[memoryview] = []
+        try:
+            frames = link.read()
+            for frame in frames:
+                self._dispatch(codec.decode_from_hub(frame))
+        except ProtocolError as error:
+            self._end(f"what came from its hub cannot be read ({error})")
+        if link.ended:
+            self._end("its hub has ended")
+        elif self.outbox:
+            self._send()
+        if (frames or self._link_ended) and self._leader and self._leader != threading.get_ident():
+            self._leader_wakeup.set()
+
+    def _end(self, reason: str) -> None:
+        """Nothing will come any more."""
+        if not self._link_ended:
+            self._link_ended = True
+            self._background_wakeup.set()  # it must poll the link no more
+            self._on_end(reason)
 
     def wake(self) -> None:
         """Have the thread that reads look whether its wait is over."""
@@ -215,26 +228,38 @@ class Channel:
     def _lead(self, condition: Condition, deadline: float, nap_s: float) -> bool:
         """Read for all until the wait is over; False when an interrupt waits to be raised."""
         shield = self._shield if is_main_thread() else None
+        wakeup = self._leader_wakeup.fileno()
         self._leader = threading.get_ident()
         try:
-            while True:
-                with self._io:
-                    self._exchange()
-                if condition.done or self.closed:
-                    return True
+            with self._io:
+                self._send()
+            while not (condition.done or self.closed or self._link_ended):
                 remaining_s = deadline - time.monotonic()
                 if remaining_s <= 0:
-                    return True
+                    break
                 if shield is not None and shield.noted:
                     return False
-                for fd, _ in self._leader_poll.poll(min(remaining_s, nap_s) * 1000):
-                    if fd == self._leader_wakeup.fileno():
+                for fd, _ in self._poll_for_leader(min(remaining_s, nap_s)):
+                    if fd == wakeup:
                         self._leader_wakeup.clear()
+                    else:
+                        with self._io:
+                            self._receive()
+            return True
         finally:
             self._leader = 0
             self._leading.release()
-            if self._followers or self._dozing:
+            if self._followers or self._dozing or self._link.has_unsent:
                 self._background_wakeup.set()
+
+    def _poll_for_leader(self, timeout_s: float) -> list[tuple[int, int]]:
+        if self._link.has_unsent != self._leader_writes:
+            self._leader_writes = not self._leader_writes
+            self._leader_poll.modify(self._link.fileno(), self._interest())
+        return self._leader_poll.poll(timeout_s * 1000)
+
+    def _interest(self) -> int:
+        return select.POLLIN | select.POLLOUT if self._link.has_unsent else select.POLLIN
 
     def _follow(
         self, condition: Condition, event: Callable[[], threading.Event], deadline: float
@@ -243,7 +268,7 @@ class Channel:
         self._followers += 1
         try:
             self.flush()
-            while not condition.done and not self.closed:
+            while not (condition.done or self.closed or self._link_ended):
                 remaining_s = deadline - time.monotonic()
                 if remaining_s <= 0:
                     break
@@ -254,36 +279,25 @@ class Channel:
 
     # ---- the background ---------------------------------------------------------------------
 
-    def watch(self, fd: int, callback: Callable[[], None]) -> None:
-        """Call `callback` in the background thread when `fd` becomes readable, once."""
-        self._watched[fd] = callback
-        self._background_wakeup.set()
-
     def _run(self) -> None:
         try:
             while not self.closed:
-                ready = self._doze()
+                has_input = self._doze()
                 with self._io:
-                    if self._hopeless:
-                        # Else the socket would try to reach a hub that is gone, for ever.
-                        self.closed = True
-                        self._socket.close(linger=0)
-                    self._exchange()
-                for fd in ready:
-                    if callback := self._watched.pop(fd, None):
-                        callback()
+                    if has_input:
+                        self._receive()
+                    self._send()
         except Exception as error:
             # Without this thread nothing would be sent any more, and nobody would know.
             log.exception("the connection to the hub failed")
-            self._on_failure(f"the connection to its hub failed ({error!r})")
+            self._end(f"the connection to its hub failed ({error!r})")
 
-    def _doze(self) -> list[int]:
+    def _doze(self) -> bool:
+        """Wait for something to do; whether the link is to be attended."""
         poll = select.poll()
         poll.register(self._background_wakeup.fileno(), select.POLLIN)
-        for fd in self._watched:
-            poll.register(fd, select.POLLIN)
-        if not self._leading.locked():
-            poll.register(self._socket.FD, select.POLLIN)
+        if not (self._leading.locked() or self._link_ended):
+            poll.register(self._link.fileno(), self._interest())
         active = time.perf_counter() < self._active_until
         self._dozing = not active
         timeout_s = TICK_S if active else self.idle_tick_s()
@@ -293,7 +307,7 @@ class Channel:
         self._dozing = False
         if self._background_wakeup.fileno() in ready:
             self._background_wakeup.clear()
-        return ready
+        return self._link.fileno() in ready
 
     # ---- the end ----------------------------------------------------------------------------
 
@@ -305,27 +319,21 @@ class Channel:
         """
         with self._shield:
             with self._io:
-                self._exchange()
+                self._send()
                 self.closed = True
             self._leader_wakeup.set()
             self._background_wakeup.set()
             if self._thread.is_alive() and self._thread is not threading.current_thread():
                 self._thread.join(timeout=5.0)
             with self._io:
-                self._socket.close(linger=int(linger_s * 1000))
-                self._context.term()
+                self._link.close(linger_s)
             self._leader_wakeup = self._background_wakeup = NoWakeup()
             self.drain()
 
-    def give_up(self) -> None:
-        """The hub is gone: try no more to reach it. May be called under locks."""
-        self._hopeless = True
-        self.wake()
-        self._background_wakeup.set()
-
     def forget(self) -> None:
-        """After a fork, in the child: the socket and its threads are the parent's."""
+        """After a fork, in the child: the link and its threads are the parent's."""
         self.closed = True
+        self._link.close()  # this process's descriptor of it; the parent's stays
         self.lock = threading.Lock()
         self._io = threading.RLock()
         self._leading = threading.Lock()

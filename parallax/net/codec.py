@@ -19,7 +19,7 @@ from parallax.messages import (
 )
 
 MAX_FRAME_BYTES = 1 << 30
-"""A larger frame is refused by the socket before it is read: no peer of ours sends one."""
+"""A larger frame is refused by the link before it is read: no peer of ours sends one."""
 
 SPLIT_BYTES = 64 << 20
 """A batch that is larger travels in several frames, as far as it can be divided."""
@@ -101,7 +101,7 @@ def _halves(messages: Sequence[Message]) -> tuple[Sequence[Message], Sequence[Me
     )
 
 
-def decode_to_hub(frame: bytes) -> list[ToHub]:
+def decode_to_hub(frame: bytes | memoryview) -> list[ToHub]:
     """Decode what a client, an engine or a node sent.
 
     Raises:
@@ -113,7 +113,7 @@ def decode_to_hub(frame: bytes) -> list[ToHub]:
         raise ProtocolError(f"not a message to the hub ({len(frame)} bytes): {error}") from error
 
 
-def decode_from_hub(frame: bytes) -> list[FromHub]:
+def decode_from_hub(frame: bytes | memoryview) -> list[FromHub]:
     """Decode what the hub sent.
 
     Raises:

@@ -1,4 +1,7 @@
-"""`python -m parallax.pool CONFIG`: the processes of a pool on one host.
+"""`python -m parallax.pool CONFIG SOCKET`: the processes of a pool on one host.
+
+SOCKET is the number of a descriptor: whoever starts a pool listens for it, and can connect before
+it has begun to run.
 
 This process becomes the hub. Before it has threads it forks the node agent, which before it has
 threads forks the zygote, from which engines are forked. One interpreter starts and imports; the
@@ -19,6 +22,7 @@ import gc
 import logging
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -48,6 +52,8 @@ END_S = 5.0
 def main() -> None:
     """Run a pool until it is stopped."""
     config = PoolConfig.load(sys.argv[1])
+    listening = socket.socket(fileno=int(sys.argv[2]))
+    listening.set_inheritable(False)
     reset_signals()
     raise_file_limit()
     start_logging()
@@ -65,18 +71,21 @@ def main() -> None:
     node_pid = os.fork()
     if node_pid == 0:
         os.close(held_by_hub)
+        listening.close()  # else peers would go on connecting when the hub is gone
         _run_node(config, lifeline, lease)
         os._exit(0)
     os.close(lifeline)
-    _run_hub(config, node_pid, held_by_hub, lease)
+    _run_hub(config, listening, node_pid, held_by_hub, lease)
 
 
-def _run_hub(config: PoolConfig, node_pid: int, lifeline: int, lease: int) -> None:
+def _run_hub(
+    config: PoolConfig, listening: socket.socket, node_pid: int, lifeline: int, lease: int
+) -> None:
     name_process("parallax-hub")
     become_subreaper()
     gc.disable()  # the machine's rows form no cycles; see docs/design.md
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    hub = Hub(config)
+    hub = Hub(config, listening)
     signal.signal(signal.SIGTERM, lambda number, frame: hub.stop("it was told to terminate"))
     signal.signal(signal.SIGCHLD, lambda number, frame: hub.stop("the node agent ended"))
     try:

@@ -59,7 +59,7 @@ from parallax.pool.failures import to_error
 from parallax.pool.forks import connected
 from parallax.pool.streams import StreamState
 from parallax.pool.waiter import Waiter
-from parallax.refs import ObjectRef, forget_owner, register_owner
+from parallax.refs import ObjectRef, ObjectRefGenerator, forget_owner, register_owner
 from parallax.serial.values import INLINE_LIMIT_BYTES, Packed, pack, unpack
 from parallax.store.shared import SharedStore
 from parallax.version import VERSION
@@ -122,16 +122,14 @@ class Client:
         self._segments = itertools.count(1)
         self._ready_to_work = Waiter(1)
         self._leaving = False
-        self._hub_fd = -1
-        """Readable when the hub has ended."""
         self._trim_due = 0.0
-        self.channel = Channel(
-            connection.endpoint,
-            role[:1].encode() + os.urandom(8),
-            self._dispatch,
-            self._reap,
-            self._lose,
-        )
+        try:
+            self.channel = Channel(connection.endpoint, self._dispatch, self._reap, self._end)
+        except OSError as error:
+            raise ClusterLostError(
+                f"nobody answers for the cluster {self.cluster} at {connection.endpoint} "
+                f"({error.strerror}): it has ended."
+            ) from error
         self.channel.idle_tick_s = self._idle_tick_s
         self.lock = self.channel.lock
 
@@ -150,7 +148,7 @@ class Client:
         try:
             self._join(self._enter(alive))
         except BaseException:
-            self._lose("it was never joined")
+            self._end("it was never joined")
             self.channel.close(linger_s=0.0)
             raise
 
@@ -183,13 +181,6 @@ class Client:
         )
         register_owner(self)
         connected(self)
-        if self.connection.host == platform.node() and hasattr(os, "pidfd_open"):
-            try:
-                self._hub_fd = os.pidfd_open(self.connection.pid)
-            except ProcessLookupError:
-                self._lose("its hub has ended")
-            else:
-                self.channel.watch(self._hub_fd, lambda: self._lose("its hub has ended"))
 
     def close(self, goodbye: ToHub | None = None) -> None:
         """Leave the cluster. Refs of it are stale from now on."""
@@ -199,9 +190,6 @@ class Client:
         self._end("this session was shut down")
         self.channel.close(linger_s=0.0 if lost else LINGER_S)
         forget_owner(self)
-        if self._hub_fd >= 0:
-            os.close(self._hub_fd)
-            self._hub_fd = -1
         if self._store is not None:
             self._store.close()
 
@@ -218,12 +206,6 @@ class Client:
         self.lock = self.channel.lock
         self.lost = "it belongs to the process that this one was forked from"
         forget_owner(self)
-
-    def _lose(self, reason: str) -> None:
-        """The cluster is gone."""
-        self._end(reason)
-        if self.lost:
-            self.channel.give_up()
 
     def _end(self, reason: str) -> None:
         """Wake everybody who waits: nothing will come any more."""
@@ -298,9 +280,9 @@ class Client:
                     self.on_message(message)
                 if isinstance(message, Refused):
                     self._refused = message
-                    self._lose(message.message)
+                    self._end(message.message)
                 else:
-                    self._lose(message.reason)
+                    self._end(message.reason)
             elif isinstance(message, Ping):
                 continue
             elif self.on_message is not None:
@@ -424,18 +406,22 @@ class Client:
         seed: int,
         *,
         stream: bool = False,
-    ) -> int:
-        """Submit one task; returns the id of its first return object."""
+    ) -> tuple[int, list[ObjectRef[Any]] | ObjectRefGenerator[Any]]:
+        """Submit one task; returns its id, which is that of its first return, and what it makes."""
         channel = self.channel
+        made: list[ObjectRef[Any]] | ObjectRefGenerator[Any]
         with self.lock:
             task_id = next(self._ids)
-            for object_id in range(task_id + 1, task_id + returns):
+            for _ in range(1, returns):
                 next(self._ids)
-                self.local[object_id] = 1
-            if returns:
-                self.local[task_id] = 1
+            # The refs before what they stand for: whenever an interrupt comes, they are dropped.
             if stream:
+                made = ObjectRefGenerator(task_id, self)
                 self._streams[task_id] = StreamState()
+            else:
+                made = [ObjectRef(task_id + i, self) for i in range(returns)]
+                for ref in made:
+                    self.local[ref.id] = 1
             spec = TaskSpec(task_id, template, args, deps, refs, seed)
             outbox = channel.outbox
             if (
@@ -449,7 +435,7 @@ class Client:
                 outbox.append(TasksSubmitted(job, parent, [spec]))
             channel.rows += 1
         channel.posted()
-        return task_id
+        return task_id, made
 
     def send_value(self, packed: Packed) -> Value:
         """A packed value as it travels: inline, or written to the store.
@@ -464,26 +450,26 @@ class Client:
         try:
             size = self.store.write(name, packed)
         except FileNotFoundError as error:
-            self._lose(f"its store was removed ({error.filename})")
+            self._end(f"its store was removed ({error.filename})")
             raise self._gone() from error
         return Stored(name, size, self.number, self.node)
 
-    def put(self, value: Any) -> int:
-        """Store a value; returns its id. The caller holds one ref."""
+    def put(self, value: Any) -> ObjectRef[Any]:
+        """Store a value."""
         return self.put_packed(pack(value))[0]
 
-    def put_packed(self, packed: Packed) -> tuple[int, Value]:
-        """Store a packed value; returns its id and how it travels."""
+    def put_packed(self, packed: Packed) -> tuple[ObjectRef[Any], Value]:
+        """Store a packed value; returns its ref and how it travels."""
         self.check()
         sent = self.send_value(packed)
         with self.lock:
-            object_id = next(self._ids)
-            self.local[object_id] = 1
-            self.values[object_id] = sent
-            self.channel.outbox.append(ObjectPut(object_id, sent, packed.refs))
+            ref = ObjectRef[Any](next(self._ids), self)
+            self.local[ref.id] = 1
+            self.values[ref.id] = sent
+            self.channel.outbox.append(ObjectPut(ref.id, sent, packed.refs))
             self.channel.rows += 1
         self.channel.posted()
-        return object_id, sent
+        return ref, sent
 
     def cancel(
         self, ids: list[int], *, force: bool = False, recursive: bool = True, grace_s: float = -1.0

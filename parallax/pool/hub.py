@@ -6,18 +6,14 @@ nothing itself but who is let in.
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import math
 import os
 import platform
-import select
+import socket
 import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-
-import zmq
 
 from parallax.core.machine import Event, Machine, PeerJoined, PeerLost, Received, Ticked
 from parallax.core.outbox import Action, Drop, Send, Stop
@@ -25,7 +21,8 @@ from parallax.errors import AuthenticationError, ParallaxError, ProtocolError
 from parallax.messages import FromHub, Hello, Left, Refused, Stopped, ToHub, Welcome
 from parallax.net import codec
 from parallax.net.connection import Connection, write_connection
-from parallax.net.readiness import has_input
+from parallax.net.link import Link
+from parallax.net.router import Router
 from parallax.net.wakeup import Wakeup
 from parallax.pool.admission import Complaints, check_hello
 from parallax.pool.config import PoolConfig
@@ -34,42 +31,32 @@ from parallax.version import VERSION
 
 log = logging.getLogger("parallax.hub")
 
-BATCH_FRAMES = 100
-"""Frames digested together at most: enough to batch, few enough to answer soon."""
 MAX_WAIT_S = 1.0
-LINGER_MS = 200
+LINGER_S = 0.2
 """For the last words to reach those who can still hear them."""
-FORMER_PEERS = 1000
-"""So many are remembered."""
 TRAIL_FRAMES = 12
 """Of the traceback that users get to see of a bug."""
 
 
 class Hub:
-    """The socket, the machine, and the books that map one's peers to the other's."""
+    """The socket, the machine, and the books that map one's peers to the other's.
 
-    def __init__(self, config: PoolConfig) -> None:
+    Args:
+        listening: where peers connect; the hub's from now on.
+    """
+
+    def __init__(self, config: PoolConfig, listening: socket.socket) -> None:
         self.config = config
         self.machine = Machine()
         self.stopped = ""
-        self._context = zmq.Context()
-        self._socket: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
-        self._socket.sndhwm = self._socket.rcvhwm = 0
-        self._socket.linger = LINGER_MS
-        self._socket.maxmsgsize = codec.MAX_FRAME_BYTES
-        self._socket.bind(config.endpoint)
-        self._numbers: dict[bytes, int] = {}
-        self._identities: dict[int, bytes] = {}
+        self._router = Router(listening, codec.MAX_FRAME_BYTES)
+        self._links: dict[int, Link] = {}
+        """The members by number."""
         self._next = 1
         self._watch = ProcessWatch()
         self._wakeup = Wakeup()
-        self._poll = select.poll()
-        self._poll.register(self._socket.FD, select.POLLIN)
-        self._poll.register(self._wakeup.fileno(), select.POLLIN)
+        self._router.watch(self._wakeup.fileno())
         self._complaints = Complaints()
-        self._former: dict[bytes, int] = {}
-        """Peers that have left or were dropped. What is still on its way from them goes to the
-        machine, which knows what to make of late news."""
 
     def announce(self) -> None:
         """Write the connection files: from now on the pool can be found."""
@@ -113,14 +100,13 @@ class Hub:
                 "its hub failed. This is a bug in parallax; please report it with this trail:\n"
                 f"{trail}\n"
             )
-        for number in list(self._identities):
+        for number in list(self._links):
             self._send(number, [Stopped(self.stopped)])
         log.info("the hub stops: %s", self.stopped)
 
     def close(self) -> None:
         """Close the socket, having sent what is left."""
-        self._socket.close()
-        self._context.term()
+        self._router.close(LINGER_S)
         self._watch.close()
 
     # ---- in ---------------------------------------------------------------------------------
@@ -132,48 +118,49 @@ class Hub:
 
     def _collect(self, timeout_s: float) -> list[Event]:
         events: list[Event] = []
-        ready: list[int] = []
-        # The socket's descriptor is edge-triggered: what is there already must be read first.
-        if not has_input(self._socket):
-            ready = [fd for fd, _ in self._poll.poll(math.ceil(timeout_s * 1000))]
-        self._read(events)
+        links, ready = self._router.wait(timeout_s)
+        for link in links:
+            self._read(link, events)
         for fd in ready:
             if fd in self._watch:
-                self._poll.unregister(fd)
+                self._router.unwatch(fd)
         for number in self._watch.ended(ready):
             if number == _OWNER:
                 self.stop("its owner is gone")
             else:
-                self._forget(number)
-                events.append(PeerLost(number))
+                self._lose(number, events)
         return events or [Ticked()]
 
-    def _read(self, events: list[Event]) -> None:
-        socket = self._socket
-        for _ in range(BATCH_FRAMES):
-            if not has_input(socket):
+    def _read(self, link: Link, events: list[Event]) -> None:
+        try:
+            frames = link.read()
+        except ProtocolError as error:
+            self._refuse(link, error, events)
+            if not link.is_open:  # it is not even ZeroMQ
+                self._router.drop(link)
+            return
+        if link.ended:
+            self._end(link, events)
+            return
+        for frame in frames:
+            if link.number == _NOBODY:
                 return
-            frames = socket.recv_multipart()
-            identity = frames[0]
             try:
-                if len(frames) != 2:
-                    raise ProtocolError(f"{len(frames) - 1} frames instead of one")
-                messages = codec.decode_to_hub(frames[1])
-                number = self._numbers.get(identity) or self._former.get(identity)
-                if number is None:
-                    number = self._welcome(identity, messages, events)
+                messages = codec.decode_to_hub(frame)
+                if not link.number:
+                    self._welcome(link, messages, events)
                     del messages[0]
                 for message in messages:
                     if type(message) is Hello:
                         raise ProtocolError("it has said hello already")
-                    events.append(Received(number, message))
+                    events.append(Received(link.number, message))
                     if type(message) is Left:
-                        self._forget(number)
+                        self._forget(link.number)
                         break
             except (AuthenticationError, ProtocolError) as error:
-                self._refuse(identity, error, events)
+                self._refuse(link, error, events)
 
-    def _welcome(self, identity: bytes, messages: Sequence[ToHub], events: list[Event]) -> int:
+    def _welcome(self, link: Link, messages: Sequence[ToHub], events: list[Event]) -> None:
         hello = messages[0] if messages else None
         if not isinstance(hello, Hello):
             raise ProtocolError("the first message of a peer must be its hello")
@@ -182,12 +169,12 @@ class Hub:
         hello.owner = hello.owner and hello.pid == self.config.owner_pid
         number = self._next
         self._next += 1
-        self._numbers[identity] = number
-        self._identities[number] = identity
+        link.number = number
+        self._links[number] = link
         if hello.role != "engine" and hello.host == platform.node():
             fd = self._watch.add(number, hello.pid)
             if fd >= 0:
-                self._poll.register(fd, select.POLLIN)
+                self._router.watch(fd)
         events.append(PeerJoined(number, hello))
         config = self.config
         self._send(
@@ -204,25 +191,32 @@ class Hub:
                 )
             ],
         )
-        return number
 
     def _watch_owner(self, pid: int) -> None:
         fd = self._watch.add(_OWNER, pid)
         if fd >= 0:
-            self._poll.register(fd, select.POLLIN)
+            self._router.watch(fd)
 
-    def _refuse(self, identity: bytes, error: ParallaxError, events: list[Event]) -> None:
-        """Drop a peer that broke the rules, once: what else it has sent is not looked at."""
-        if identity in self._former:
-            return
-        if self._complaints.is_worth_a_line():
-            log.warning("peer %s is dropped: %s", identity.hex(), error)
+    def _refuse(self, link: Link, error: ParallaxError, events: list[Event]) -> None:
+        """Drop a peer that broke the rules, once: what else it sends is not looked at."""
+        self._complain(link, error)
         kind = "authentication" if isinstance(error, AuthenticationError) else "protocol"
-        self._socket.send_multipart([identity, codec.encode([Refused(kind, str(error))])])
-        number = self._numbers.get(identity)
-        if number is None:
-            self._part_with(identity, _NOBODY)
-        else:
+        self._router.send(link, codec.encode([Refused(kind, str(error))]))
+        self._lose(link.number, events)
+        link.number = _NOBODY
+
+    def _complain(self, link: Link, error: ParallaxError) -> None:
+        if link.number != _NOBODY and self._complaints.is_worth_a_line():
+            log.warning("peer %d is dropped: %s", link.number, error)
+
+    def _end(self, link: Link, events: list[Event]) -> None:
+        """The peer has closed its end, or will be heard no more."""
+        if self._links.get(link.number) is link:
+            self._lose(link.number, events)
+        self._router.drop(link)
+
+    def _lose(self, number: int, events: list[Event]) -> None:
+        if number in self._links:
             self._forget(number)
             events.append(PeerLost(number))
 
@@ -238,27 +232,19 @@ class Hub:
             self.stop(action.reason)
 
     def _send(self, number: int, messages: list[FromHub]) -> None:
-        identity = self._identities.get(number)
-        if identity is not None:
+        link = self._links.get(number)
+        if link is not None:
             for frame in codec.frames_of(messages):
-                self._socket.send(identity, zmq.SNDMORE)
-                self._socket.send(frame)
+                self._router.send(link, frame)
 
     def _forget(self, number: int) -> None:
-        identity = self._identities.pop(number, None)
-        if identity is not None:
-            self._numbers.pop(identity, None)
-            self._part_with(identity, number)
+        """It is a member no more. Its link stays until it closes: the machine knows what to make
+        of news that come late."""
+        self._links.pop(number, None)
         fd = self._watch.fd(number)
         if fd >= 0:
-            with contextlib.suppress(KeyError):  # it has ended, and is polled no more
-                self._poll.unregister(fd)
+            self._router.unwatch(fd)
             self._watch.discard(number)
-
-    def _part_with(self, identity: bytes, number: int) -> None:
-        self._former[identity] = number
-        if len(self._former) > FORMER_PEERS:
-            del self._former[next(iter(self._former))]
 
 
 _OWNER = 0

@@ -14,12 +14,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import NoReturn, TypeAlias
 
 from parallax.errors import ClusterLostError, UsageError
 from parallax.ids import new_token
 from parallax.messages import ShutdownRequested
 from parallax.net.connection import Connection, read_connection
+from parallax.net.link import listen
 from parallax.pool.client import Client
 from parallax.pool.config import PoolConfig
 from parallax.pool.executor import THREAD_VARIABLES
@@ -88,6 +89,16 @@ class PoolProcess:
         raise ClusterLostError(
             f"the pool did not start (exit code {self._process.returncode}).\n{self._log_tail()}"
         )
+
+    def explain(self, error: ClusterLostError) -> NoReturn:
+        """The hub does not answer any more: wait until it has ended, and say how.
+
+        Raises:
+            ClusterLostError: with the end of its log; `error` itself when it has not ended.
+        """
+        if self._ended(STOP_TIMEOUT_S):
+            self.alive()
+        raise error
 
     def wait_ready(self) -> None:
         """Wait until the pool can be joined.
@@ -238,9 +249,15 @@ def _spawn(config: PoolConfig) -> tuple[subprocess.Popen[bytes], int]:
     path = config.save()
     log = os.open(Path(config.folder) / "hub.log", os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
     try:
+        listening = listen(config.endpoint)
+    except BaseException:
+        os.close(log)
+        raise
+    try:
         process = subprocess.Popen(
             # -P: a file in the current folder must not stand in for a module of ours.
-            [sys.executable, "-P", "-m", "parallax.pool", str(path)],
+            [sys.executable, "-P", "-m", "parallax.pool", str(path), str(listening.fileno())],
+            pass_fds=[listening.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -250,6 +267,8 @@ def _spawn(config: PoolConfig) -> tuple[subprocess.Popen[bytes], int]:
     except BaseException:
         os.close(log)
         raise
+    finally:
+        listening.close()
     return process, log
 
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import platform
+import select
 import signal
 import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
-
-import zmq
 
 from parallax.messages import (
     PROTOCOL,
@@ -30,6 +28,7 @@ from parallax.messages import (
     ToHub,
 )
 from parallax.net import codec
+from parallax.net.link import Link
 from parallax.pool.config import PoolConfig
 from parallax.pool.engine_logs import EngineLogs
 from parallax.pool.memory import Memory
@@ -43,6 +42,7 @@ MEMORY_CHECK_S = 0.25
 RELAXED_CHECK_S = 1.0
 """While more than half of the memory is left."""
 BOUND_LOGS_S = 10.0
+LINGER_S = 0.2
 
 
 class NodeAgent:
@@ -67,13 +67,7 @@ class NodeAgent:
         self._zygote = zygote
         self._zygote_text = b""
         self._pids: dict[int, int] = {}
-        self._context = zmq.Context()
-        self._socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
-        self._socket.identity = b"n" + os.urandom(8)
-        self._socket.sndhwm = self._socket.rcvhwm = 0
-        self._socket.linger = 200
-        self._socket.reconnect_ivl = 3
-        self._socket.connect(config.endpoint)
+        self._hub = Link.connect(config.endpoint, codec.MAX_FRAME_BYTES)
         self._read_memory = read_memory
         self._memory_due = 0.0
         self._logs = EngineLogs(self._folder)
@@ -94,25 +88,22 @@ class NodeAgent:
                 resources=self._config.resources,
             )
         )
-        poller = zmq.Poller()
-        poller.register(self._socket, zmq.POLLIN)
-        poller.register(self._lifeline, zmq.POLLIN)
-        poller.register(self._zygote.fileno(), zmq.POLLIN)
+        poll = select.poll()
+        poll.register(self._lifeline, select.POLLIN)
+        poll.register(self._zygote.fileno(), select.POLLIN)
         while True:
+            room = select.POLLOUT if self._hub.has_unsent else 0
+            poll.register(self._hub.fileno(), select.POLLIN | room)
             wait_s = max(0.0, self._memory_due - time.monotonic())
-            ready = dict(poller.poll(math.ceil(wait_s * 1000)))
-            if self._lifeline in ready:
-                log.warning("the hub is gone")
-                return
+            ready = [fd for fd, _ in poll.poll(wait_s * 1000)]
             if self._zygote.fileno() in ready and not self._read_zygote():
                 log.error("the zygote is gone")
                 return
-            if self._socket in ready:
-                for message in codec.decode_from_hub(self._socket.recv()):
-                    if isinstance(message, Stopped | Refused):
-                        log.info("the node stops: %s", message)
-                        return
-                    self._obey(message)
+            if self._hub.fileno() in ready and not self._read_hub():
+                return
+            if self._lifeline in ready:
+                log.warning("the hub is gone")
+                return
             now = time.monotonic()
             if now >= self._memory_due:
                 self._memory_due = now + self._check_memory()
@@ -125,14 +116,26 @@ class NodeAgent:
     def close(self) -> None:
         """Close. As its socket closes the zygote kills all engines and ends."""
         self._zygote.close()
-        self._socket.close()
-        self._context.term()
+        self._hub.close(LINGER_S)
         self._store.close()
 
     # ---- the hub ----------------------------------------------------------------------------
 
     def _send(self, message: ToHub) -> None:
-        self._socket.send(codec.encode([message]))
+        self._hub.send(codec.encode([message]))
+
+    def _read_hub(self) -> bool:
+        """Obey what has come; False at the end."""
+        self._hub.flush()
+        for frame in self._hub.read():
+            for message in codec.decode_from_hub(frame):
+                if isinstance(message, Stopped | Refused):
+                    log.info("the node stops: %s", message)
+                    return False
+                self._obey(message)
+        if self._hub.ended:
+            log.warning("the hub has closed its link")
+        return not self._hub.ended
 
     def _obey(self, message: FromHub) -> None:
         if type(message) is EnginesWanted:

@@ -17,17 +17,15 @@ PR_SET_CHILD_SUBREAPER = 36
 
 
 def reset_signals() -> None:
-    """Default dispositions, nothing blocked.
+    """The dispositions of a fresh interpreter, nothing blocked.
 
     A parent under `nohup` ignores SIGHUP and SIGINT, and children inherit that; a notebook's
     interrupt would then never reach a task.
     """
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE):
-        with contextlib.suppress(OSError, ValueError):
-            signal.signal(
-                number,
-                signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL,
-            )
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 

@@ -122,7 +122,7 @@ class Binder:
         ):
             ref = self._captured.get(key)
             if ref is None:
-                ref = self._captured[key] = ObjectRef(client.put(value), client)
+                ref = self._captured[key] = client.put(value)
                 new.append((variable, _size_of(value)))
             refs.append(ref)
         if new:

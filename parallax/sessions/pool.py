@@ -13,7 +13,7 @@ from parallax.messages import Chunk, FailedRetried, JobOpened, TaskSpec
 from parallax.pool.calls import NO_ARGUMENTS, pack_call
 from parallax.pool.client import Client
 from parallax.pool.context import engine
-from parallax.refs import ObjectRef, ObjectRefGenerator, RefOwner, check_owner
+from parallax.refs import ObjectRef, RefOwner, check_owner
 from parallax.serial.values import INLINE_LIMIT_BYTES, pack
 from parallax.sessions.bindings import Binder, Binding
 from parallax.sessions.jobs import JobChooser, Submissions
@@ -86,7 +86,8 @@ class PoolSession:
         binding = self._bind(call)
         deps: list[int] = []
         refs: list[int] = []
-        hidden = 0
+        large: ObjectRef[Any] | None = None
+        """The arguments, when they are too large to travel with the task."""
         data: Any = NO_ARGUMENTS
         if args or kwargs:
             packed, values = pack_call(args, kwargs, call.function)
@@ -96,22 +97,18 @@ class PoolSession:
             refs = packed.refs
             data = packed.data
             if packed.buffers or len(data) > INLINE_LIMIT_BYTES:
-                hidden, data = client.put_packed(packed)
-                refs = [*refs, hidden]
+                large, data = client.put_packed(packed)
+                refs = [*refs, large.id]
         job, parent, seed = self._place()
         count = 0 if call.streaming else binding.num_returns
-        task_id = client.submit(
+        task_id, made = client.submit(
             job, parent, binding.template, data, deps, refs, count, seed, stream=call.streaming
         )
         if not parent:
             self._submissions.add(job, task_id, count)
-        if hidden:
-            client.dropped.append(hidden)
-        if count == 1:
-            return ObjectRef(task_id, client)
-        if count == 0:
-            return ObjectRefGenerator(task_id, client) if call.streaming else None
-        return [ObjectRef(task_id + i, client) for i in range(count)]
+        if not isinstance(made, list):
+            return made
+        return made[0] if count == 1 else made or None
 
     def submit_map(
         self, call: Call, items: Sequence[tuple[Any, ...]], chunk: int | None
@@ -158,12 +155,12 @@ class PoolSession:
         client = self.client
         binding = self._bind(call)
         job, parent, seed = self._place(len(batch))
-        first = client.submit(
+        first, made = client.submit(
             job, parent, binding.template, Chunk(batch[:]), [], [], len(batch), seed
         )
         if not parent:
             self._submissions.add(job, first, len(batch))
-        refs.extend(ObjectRef(first + i, client) for i in range(len(batch)))
+        refs.extend(made)
         batch.clear()
 
     def _bind(self, call: Call) -> Binding:
@@ -196,7 +193,7 @@ class PoolSession:
 
     def put(self, value: Any) -> ObjectRef[Any]:
         """See `Session`."""
-        return ObjectRef(self.client.put(value), self.client)
+        return self.client.put(value)
 
     def get(self, refs: Sequence[ObjectRef[Any]], timeout_s: float | None) -> list[Any]:
         """See `Session`."""
@@ -268,12 +265,12 @@ class PoolSession:
             key=lambda pair: pair[0].id,
         ):
             deps = [self._submissions.now(object_id) for object_id in spec.deps]
-            first = client.submit(
+            first, made = client.submit(
                 job, 0, spec.template, spec.args, deps, spec.refs, count, spec.seed
             )
             for position in range(count):
                 self._submissions.rename(spec.id + position, first + position)
-                refs.append(ObjectRef(first + position, client))
+            refs.extend(made)
             retried.append(spec.id)
         client.channel.post(FailedRetried(job, retried))
         return refs

@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from parallax.errors import UsageError
+from parallax.errors import ClusterLostError, UsageError
 from parallax.net.connection import Connection
 from parallax.pool import local
 from parallax.pool.client import Client
@@ -71,14 +71,22 @@ def start(options: StartOptions) -> Session:
         return _join_or_start(options)
     process, connection = local.start_pool(options.pool, owner_pid=os.getpid())
     try:
-        client = Client(connection, "client", owner=True)
-        client.connect(alive=process.alive)
+        client = _enter(process, connection)
     except BaseException:
         process.abandon()
         raise
     process.owned_by(client)
     _tell(process.note)
     return _session(client, options, on_close=process.stop)
+
+
+def _enter(process: local.PoolProcess, connection: Connection) -> Client:
+    try:
+        client = Client(connection, "client", owner=True)
+        client.connect(alive=process.alive)
+    except ClusterLostError as error:
+        process.explain(error)
+    return client
 
 
 def _join_or_start(options: StartOptions) -> Session:

@@ -34,6 +34,7 @@ from parallax.messages import (
     Welcome,
 )
 from parallax.net import codec
+from parallax.net.link import listen
 from parallax.pool.config import PoolConfig
 from parallax.pool.hub import Hub
 from parallax.version import VERSION
@@ -91,18 +92,17 @@ def hello(**changes: Any) -> Hello:
 def hub() -> Iterator[Hub]:
     """A hub in a thread, with no node."""
     with tempfile.TemporaryDirectory(prefix="hub") as folder:
-        hub = Hub(
-            PoolConfig(
-                cluster="c",
-                token=TOKEN,
-                folder=folder,
-                store=f"{folder}/store",
-                spill=f"{folder}/spill",
-                store_limit_bytes=1 << 20,
-                resources={"CPU": 1.0},
-                owner_pid=os.getpid(),
-            )
+        config = PoolConfig(
+            cluster="c",
+            token=TOKEN,
+            folder=folder,
+            store=f"{folder}/store",
+            spill=f"{folder}/spill",
+            store_limit_bytes=1 << 20,
+            resources={"CPU": 1.0},
+            owner_pid=os.getpid(),
         )
+        hub = Hub(config, listen(config.endpoint))
         thread = threading.Thread(target=hub.run)
         thread.start()
         yield hub
