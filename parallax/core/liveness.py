@@ -80,14 +80,21 @@ class Liveness:
         if running:
             self._fleet.retire(max(running, key=_expendable), OUT_OF_MEMORY)
 
-    def node_lost(self, node: NodeRecord, now: float) -> None:
-        """A host is gone with all its engines: whatever they had been given may have begun."""
+    def node_lost(self, node: NodeRecord, now: float) -> bool:
+        """A host is gone with all its engines: whatever they had been given may have begun.
+
+        Returns:
+            Whether there are other nodes. When there are none the cluster ends as it is: its
+            clients hear of its end, and not of what would become of each task.
+        """
+        if len(self._fleet.nodes) == 1:
+            self._outbox.act(Stop(f"the node agent of {node.host} was lost"))
+            return False
         for engine in list(node.engines.values()):
             failure = _node_died(node, engine)
             self._bury(engine, ANY_OF_THEM, failure, now)
         self._fleet.remove_node(node)
-        if not self._fleet.nodes:
-            self._outbox.act(Stop(f"the node agent of {node.host} was lost"))
+        return True
 
     def _exited(self, engine: EngineRecord, message: EngineExited, now: float) -> None:
         if self._fleet.engines.get(engine.number) is engine:  # else its end was told twice

@@ -245,10 +245,10 @@ class Machine:
             # The node tells how it died; until then nothing more is placed on it.
             self.fleet.retire(peer.engine, "lost")
         elif peer.node is not None:
-            self.liveness.node_lost(peer.node, now)
-            self.templates.nodes_changed()
-            self.tasks.refuse_infeasible()
-            self.recovery.rebuild(self.objects.stored_at(peer.node.number))
+            if self.liveness.node_lost(peer.node, now):
+                self.templates.nodes_changed()
+                self.tasks.refuse_infeasible()
+                self.recovery.rebuild(self.objects.stored_at(peer.node.number))
         else:
             self.cancels.abandon(self._work_of(number), now)
         if peer.owner:

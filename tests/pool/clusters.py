@@ -90,9 +90,9 @@ def patch_pools(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     def start(command: list[str], **options: Any) -> Any:
         if "parallax.pool" not in command:
             return popen(command, **options)
-        *interpreter, _, _, config = command
+        *interpreter, _, _, config, listening = command
         main = "import parallax.pool.__main__ as m; m.main()"
-        return popen([*interpreter, "-c", f"{code}\n{main}", config], **options)
+        return popen([*interpreter, "-c", f"{code}\n{main}", config, listening], **options)
 
     monkeypatch.setattr(subprocess, "Popen", start)
 

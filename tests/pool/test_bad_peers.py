@@ -236,7 +236,7 @@ def test_many_connections_that_never_say_a_word(hub: Hub, peers: Any) -> None:
             raw.close()
 
 
-def test_an_oversized_frame_ends_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_oversized_frame_costs_its_sender_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(codec, "MAX_FRAME_BYTES", 1 << 16)
     hubs = hub.__wrapped__()  # type: ignore[attr-defined]
     small = next(hubs)
@@ -247,7 +247,10 @@ def test_an_oversized_frame_ends_its_connection(monkeypatch: pytest.MonkeyPatch)
         bad.say(hello())
         bad.hear()
         bad.send(bytes(1 << 17))
-        assert good.ask("counts").answer["clients"] == 2
+        heard = bad.hear()
+        assert isinstance(heard[0], Refused)
+        assert "131,072" in heard[0].message
+        assert good.ask("counts").answer["clients"] == 1
     finally:
         good.close()
         bad.close()
