@@ -57,15 +57,25 @@ class Router:
         with contextlib.suppress(OSError, KeyError):  # it is watched no more
             self._poll.unregister(fd)
 
-    def wait(self, timeout_s: float) -> tuple[list[Link], list[int]]:
+    def wait(self, timeout_s: float, awake_s: float = 0.0) -> tuple[list[Link], list[int]]:
         """Wait until something comes.
+
+        Args:
+            awake_s: for so long it looks again and again before it sleeps. A core that has gone to
+                sleep takes tens of microseconds to wake.
 
         Returns:
             The links to be read, and the watched descriptors that are readable.
         """
         links: list[Link] = []
         others: list[int] = []
-        for fd, events in self._poll.poll(timeout_s):
+        poll = self._poll.poll
+        ready = poll(0.0)
+        if not ready and awake_s > 0.0:
+            ends = time.perf_counter() + awake_s
+            while not ready and time.perf_counter() < ends:
+                ready = poll(0.0)
+        for fd, events in ready or poll(timeout_s):
             link = self._links.get(fd)
             if link is None:
                 if fd == self._listening.fileno():

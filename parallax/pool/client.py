@@ -411,6 +411,9 @@ class Client:
         channel = self.channel
         made: list[ObjectRef[Any]] | ObjectRefGenerator[Any]
         with self.lock:
+            # Nothing is awaited: somebody waits for one small task after the other, or this is the
+            # first of many. Either way an engine can begin with it.
+            is_first = len(self.values) == len(self.local)
             task_id = next(self._ids)
             for _ in range(1, returns):
                 next(self._ids)
@@ -434,7 +437,10 @@ class Client:
             else:
                 outbox.append(TasksSubmitted(job, parent, [spec]))
             channel.rows += 1
-        channel.posted()
+        if is_first:
+            channel.flush()
+        else:
+            channel.posted()
         return task_id, made
 
     def send_value(self, packed: Packed) -> Value:

@@ -26,12 +26,16 @@ from parallax.net.router import Router
 from parallax.net.wakeup import Wakeup
 from parallax.pool.admission import Complaints, check_hello
 from parallax.pool.config import PoolConfig
+from parallax.pool.resources import usable_cpus
 from parallax.pool.watch import ProcessWatch
 from parallax.version import VERSION
 
 log = logging.getLogger("parallax.hub")
 
 MAX_WAIT_S = 1.0
+AWAKE_S = 0.00015
+"""After each batch the hub stays awake for so long when there is a core to spare: whoever waits
+for the result of one small task sends the next one as soon as it has it."""
 LINGER_S = 0.2
 """For the last words to reach those who can still hear them."""
 TRAIL_FRAMES = 12
@@ -57,6 +61,7 @@ class Hub:
         self._wakeup = Wakeup()
         self._router.watch(self._wakeup.fileno())
         self._complaints = Complaints()
+        self._cores = usable_cpus()
 
     def announce(self) -> None:
         """Write the connection files: from now on the pool can be found."""
@@ -85,13 +90,15 @@ class Hub:
         """Serve until stopped."""
         if self.config.owner_pid:
             self._watch_owner(self.config.owner_pid)
+        is_brisk = False
         try:
             while not self.stopped:
-                events = self._collect(self._timeout_s())
+                events = self._collect(self._timeout_s(), AWAKE_S if is_brisk else 0.0)
                 if self.stopped:
                     break
                 for action in self.machine.handle(events, time.monotonic()):
                     self._do(action)
+                is_brisk = type(events[0]) is Received and self._has_spare_core()
         except Exception:
             # A bug. The cluster's state may be wrong from here on, so it ends; the users hear why.
             log.exception("the hub failed")
@@ -111,14 +118,19 @@ class Hub:
 
     # ---- in ---------------------------------------------------------------------------------
 
+    def _has_spare_core(self) -> bool:
+        """Whether those that compute now, engines or a driver, leave a core to the hub."""
+        fleet = self.machine.fleet
+        return max(1, len(fleet.engines) - fleet.idle) < self._cores
+
     def _timeout_s(self) -> float:
         deadline = self.machine.next_deadline()
         wait_s = MAX_WAIT_S if deadline is None else deadline - time.monotonic()
         return min(max(wait_s, 0.0), self._watch.interval_s, MAX_WAIT_S)
 
-    def _collect(self, timeout_s: float) -> list[Event]:
+    def _collect(self, timeout_s: float, awake_s: float) -> list[Event]:
         events: list[Event] = []
-        links, ready = self._router.wait(timeout_s)
+        links, ready = self._router.wait(timeout_s, awake_s)
         for link in links:
             self._read(link, events)
         for fd in ready:
