@@ -97,21 +97,22 @@ class _Work:
 
     def __init__(self) -> None:
         self.done = False
-        self._event = threading.Event()
+        self._event: threading.Event | None = None
 
     def event(self) -> threading.Event:
         """Slept on only while a thread of user code, left over from a task, reads the channel."""
+        self._event = threading.Event()
         return self._event
 
     def came(self) -> None:
         """There is something to do."""
         self.done = True
-        self._event.set()
+        if self._event is not None:
+            self._event.set()
 
     def ran_out(self) -> None:
         """There is nothing to do."""
         self.done = False
-        self._event.clear()
 
 
 class Engine:
@@ -180,18 +181,18 @@ class Engine:
         flushed_at = 0.0
         while True:
             if not queue:
+                if self._stopping or self._client.lost:
+                    break
                 self._recent.forget()
                 channel.wait(work, work.event, FOREVER, IDLE_NAP_S)
                 flushed_at = time.perf_counter()
             with self._client.lock:
-                if queue:
-                    assignment = queue.pop(next(iter(queue)))
-                    self._running = assignment
-                elif self._stopping or self._client.lost:
-                    break
-                else:
+                assignment = queue.pop(next(iter(queue))) if queue else None
+                self._running = assignment
+                if not queue:
                     work.ran_out()
-                    continue
+            if assignment is None:  # it was told to stop, or its tasks were taken back
+                continue
             self._execute(assignment)
             spec = self._library.specs[assignment.template]
             now = time.perf_counter()
