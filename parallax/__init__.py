@@ -11,26 +11,56 @@
 Importing it starts nothing; the first task starts an engine pool.
 """
 
-from parallax import errors
-from parallax.api.cluster import (
-    RuntimeContext,
-    Session,
-    available_resources,
-    cluster_resources,
-    get_runtime_context,
-    init,
-    is_initialized,
-    nodes,
-    shutdown,
-    timeline,
-)
-from parallax.api.jobs import Job, job, job_of, jobs
-from parallax.api.pools import Pool, pools
-from parallax.api.remote import RemoteFunction, remote
-from parallax.api.verbs import as_completed, cancel, get, map_unordered, put, wait
-from parallax.options import NodeAffinity
-from parallax.refs import ObjectRef, ObjectRefGenerator
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from parallax.version import VERSION as __version__
+
+if TYPE_CHECKING:
+    from parallax import errors
+    from parallax.api.cluster import (
+        RuntimeContext,
+        Session,
+        available_resources,
+        cluster_resources,
+        get_runtime_context,
+        init,
+        is_initialized,
+        nodes,
+        shutdown,
+        timeline,
+    )
+    from parallax.api.jobs import Job, job, job_of, jobs
+    from parallax.api.pools import Pool, pools
+    from parallax.api.remote import RemoteFunction, remote
+    from parallax.api.verbs import as_completed, cancel, get, map_unordered, put, wait
+    from parallax.options import NodeAffinity
+    from parallax.refs import ObjectRef, ObjectRefGenerator
+
+_HOMES = {
+    "api.cluster": [
+        "RuntimeContext",
+        "Session",
+        "available_resources",
+        "cluster_resources",
+        "get_runtime_context",
+        "init",
+        "is_initialized",
+        "nodes",
+        "shutdown",
+        "timeline",
+    ],
+    "api.jobs": ["Job", "job", "job_of", "jobs"],
+    "api.pools": ["Pool", "pools"],
+    "api.remote": ["RemoteFunction", "remote"],
+    "api.verbs": ["as_completed", "cancel", "get", "map_unordered", "put", "wait"],
+    "options": ["NodeAffinity"],
+    "refs": ["ObjectRef", "ObjectRefGenerator"],
+}
+"""Where the public names live. They are imported when they are first asked for: so a pool, whose
+processes import this package too, starts sooner, and `import parallax` takes a millisecond."""
+
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Job",
@@ -63,3 +93,19 @@ __all__ = [
     "timeline",
     "wait",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME.get(name)
+    if home is not None:
+        value = getattr(import_module(f"{__name__}.{home}"), name)
+    elif name == "errors":
+        value = import_module(f"{__name__}.errors")
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

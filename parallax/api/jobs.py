@@ -13,7 +13,6 @@ from parallax.api.checks import check_timeout
 from parallax.errors import ClusterLostError, UsageError
 from parallax.ids import hex_id
 from parallax.messages import Failure
-from parallax.pool.failures import to_error
 from parallax.refs import ObjectRef
 from parallax.reprs import HtmlRepr
 from parallax.sessions.current import current
@@ -108,6 +107,8 @@ class Job(HtmlRepr):
 
     def errors(self) -> list[BaseException]:
         """The errors of its failed tasks: the first 100."""
+        from parallax.pool.failures import to_error  # late: few processes need it
+
         return [
             to_error(msgspec.convert(failure, Failure))
             for _, _, failure in self._session.ask("job_errors", self._number)

@@ -16,11 +16,9 @@ from parallax.errors import ClusterLostError, UsageError
 from parallax.ids import hex_id
 from parallax.net.connection import Connection
 from parallax.pool import local
-from parallax.pool.client import Client
 from parallax.pool.config import PoolConfig
 from parallax.pool.paths import PREFIX, clusters_folder, runtime_folder
 from parallax.sessions.current import existing
-from parallax.store.shared import SharedStore
 
 ANSWER_S = 5.0
 """A hub answers in a millisecond; one that is silent for so long is stopped or hangs."""
@@ -116,6 +114,8 @@ class Pool:
             # A second client would take the refs of this process's own.
             yield session.ask
             return
+        from parallax.pool.client import Client  # late: few processes need it
+
         deadline = time.monotonic() + timeout_s
         client = Client(self._connection, "client")
         client.connect(lambda: time.monotonic() < deadline and local.is_running(self._connection))
@@ -142,6 +142,8 @@ class Pool:
         root = Path(config.store)
         if not root.exists():
             raise ClusterLostError(f"the pool {self!r} has ended.")
+        from parallax.store.shared import SharedStore  # late, as above
+
         with SharedStore(
             root, limit_bytes=config.store_limit_bytes, spill_dir=Path(config.spill)
         ) as store:

@@ -4,8 +4,9 @@ SOCKET is the number of a descriptor: whoever starts a pool listens for it, and 
 it has begun to run.
 
 This process becomes the hub. Before it has threads it forks the node agent, which before it has
-threads forks the zygote, from which engines are forked. One interpreter starts and imports; the
-others share its memory.
+threads forks the zygote, from which engines are forked. One interpreter starts; then each imports
+what it needs, at the same time as the others. What engines need the zygote imports, and they share
+its memory.
 
     hub ── node agent ── zygote ──┬── engine 1
                                   └── engine 2
@@ -24,14 +25,11 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from parallax.pool.cleanup import clean_up
 from parallax.pool.config import PoolConfig
-from parallax.pool.engine import run_engine
-from parallax.pool.hub import Hub
-from parallax.pool.memory import MemoryGauge
-from parallax.pool.node import NodeAgent
 from parallax.pool.process import (
     become_subreaper,
     child_pids,
@@ -65,8 +63,6 @@ def main() -> None:
     if config.python_path:
         os.environ["PYTHONPATH"] = config.python_path
     os.environ.update(config.env_vars)
-    gc.collect()
-    gc.freeze()  # what is imported now is shared by all; the collector must not touch it
     lifeline, held_by_hub = os.pipe()
     node_pid = os.fork()
     if node_pid == 0:
@@ -85,6 +81,8 @@ def _run_hub(
     become_subreaper()
     gc.disable()  # the machine's rows form no cycles; see docs/design.md
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    from parallax.pool.hub import Hub  # here: the other processes do without
+
     hub = Hub(config, listening)
     signal.signal(signal.SIGTERM, lambda number, frame: hub.stop("it was told to terminate"))
     signal.signal(signal.SIGCHLD, lambda number, frame: hub.stop("the node agent ended"))
@@ -134,9 +132,10 @@ def _run_node(config: PoolConfig, lifeline: int, lease: int) -> None:
     become_subreaper()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    zygote_pid, zygote = start_zygote(
-        lambda number: run_engine(config, number), lambda: clean_up(config, lease)
-    )
+    zygote_pid, zygote = start_zygote(lambda: _warm_up(config), lambda: clean_up(config, lease))
+    from parallax.pool.memory import MemoryGauge  # here: the other processes do without
+    from parallax.pool.node import NodeAgent
+
     node = NodeAgent(config, lifeline, zygote, MemoryGauge().read)
     try:
         node.run()
@@ -150,6 +149,18 @@ def _run_node(config: PoolConfig, lifeline: int, lease: int) -> None:
         _kill_all(child_pids())
         is_last = os.getppid() != hub_pid
         clean_up(config, lease, wait_s=END_S if is_last else 0.0)
+
+
+def _warm_up(config: PoolConfig) -> Callable[[int], None]:
+    """Import all that engines need; returns the whole life of one."""
+    import parallax.api.jobs
+    import parallax.api.verbs
+    import parallax.sessions.pool  # noqa: F401 - a task can submit tasks
+    from parallax.pool.engine import run_engine
+
+    gc.collect()
+    gc.freeze()  # what is imported now is shared by all engines; the collector must not touch it
+    return lambda number: run_engine(config, number)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from parallax.pool.context import TaskContext, engine
 from parallax.pool.failures import from_error
 from parallax.pool.library import Library, LoadedTemplate
 from parallax.pool.recent import SegmentGoneError
+from parallax.pool.resources import THREAD_VARIABLES
 from parallax.pool.returned import iterate_items, seed_generators, split_returns
 from parallax.serial.values import Packed, pack, unpack
 
@@ -252,15 +253,6 @@ class Executor:
         if threads != self._blas_threads:
             self._blas_threads = threads
             set_blas_threads(threads)
-
-
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-)
 
 
 def set_blas_threads(count: int) -> None:

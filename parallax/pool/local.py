@@ -14,16 +14,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn, TypeAlias
+from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 from parallax.errors import ClusterLostError, UsageError
 from parallax.ids import new_token
 from parallax.messages import ShutdownRequested
 from parallax.net.connection import Connection, read_connection
 from parallax.net.link import listen
-from parallax.pool.client import Client
 from parallax.pool.config import PoolConfig
-from parallax.pool.executor import THREAD_VARIABLES
 from parallax.pool.paths import (
     PREFIX,
     clusters_folder,
@@ -32,7 +30,7 @@ from parallax.pool.paths import (
     runtime_folder,
     user_id,
 )
-from parallax.pool.resources import detect_resources
+from parallax.pool.resources import THREAD_VARIABLES, detect_resources
 from parallax.store import flock
 from parallax.store.janitor import sweep
 from parallax.store.place import SHARED_MEMORY, choose_root, default_limit, memory_bytes
@@ -45,7 +43,10 @@ MEMORY_FLOOR = 0.05
 MEMORY_FLOOR_VARIABLE = "PARALLAX_MEMORY_FLOOR_BYTES"
 """Sets it in bytes; 0 stops no task."""
 
-CloseClient: TypeAlias = Callable[[Client], None]
+if TYPE_CHECKING:
+    from parallax.pool.client import Client
+
+CloseClient: TypeAlias = "Callable[[Client], None]"
 
 
 @dataclass(frozen=True, kw_only=True)

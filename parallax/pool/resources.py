@@ -14,6 +14,16 @@ MEMORY_SHARE = 0.7
 """Of the host's memory, for tasks that reserve some."""
 
 
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+"""What limits the thread pools of numeric libraries."""
+
+
 def detect_resources(
     num_cpus: float | None,
     num_gpus: float | None,

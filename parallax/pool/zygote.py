@@ -40,12 +40,13 @@ ENGINE_VARIABLE = "PARALLAX_ENGINE"
 
 
 def start_zygote(
-    run_engine: Callable[[int], None], on_end: Callable[[], object]
+    warm_up: Callable[[], Callable[[int], None]], on_end: Callable[[], object]
 ) -> tuple[int, socket.socket]:
     """Fork the zygote. To be called before this process has threads.
 
     Args:
-        run_engine: the whole life of one engine; called in a new process.
+        warm_up: called in the zygote first. Returns what to call in the process of a new engine,
+            with its number: the engine's whole life.
         on_end: called in the zygote once all its engines are gone.
 
     Returns:
@@ -60,7 +61,7 @@ def start_zygote(
     try:
         name_process("parallax-zygote")
         become_subreaper()
-        _Zygote(theirs, run_engine).run()
+        _Zygote(theirs, warm_up()).run()
         on_end()
     except BaseException:
         log.exception("the zygote failed")

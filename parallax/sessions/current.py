@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from parallax.errors import UsageError
 from parallax.pool.context import engine
 from parallax.refs import AnyRef, check_owner, stale
-from parallax.sessions.pool import PoolSession
 from parallax.sessions.protocol import Session
 from parallax.sessions.start import StartOptions, start
+
+if TYPE_CHECKING:
+    from parallax.pool.client import Client
 
 _lock = threading.RLock()
 _session: Session | None = None
@@ -84,9 +87,15 @@ def end() -> None:
 def _start(options: StartOptions) -> Session:
     global _session, _options
     # In a task the session is that of its engine, whatever it asks for.
-    _session = start(options) if engine.client is None else PoolSession(engine.client)
+    _session = start(options) if engine.client is None else _engine_session(engine.client)
     _options = options
     return _session
+
+
+def _engine_session(client: Client) -> Session:
+    from parallax.sessions.pool import PoolSession  # late, as in `start`
+
+    return PoolSession(client)
 
 
 def _forget_after_fork() -> None:

@@ -6,15 +6,17 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from parallax.errors import ClusterLostError, UsageError
 from parallax.net.connection import Connection
 from parallax.pool import local
-from parallax.pool.client import Client
 from parallax.pool.paths import connection_file
 from parallax.pool.resources import detect_resources
-from parallax.sessions.pool import PoolSession
 from parallax.sessions.protocol import Session
+
+if TYPE_CHECKING:
+    from parallax.pool.client import Client
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +83,9 @@ def start(options: StartOptions) -> Session:
 
 
 def _enter(process: local.PoolProcess, connection: Connection) -> Client:
+    # Late: while this process imports the rest, the hub starts on another core.
+    from parallax.pool.client import Client
+
     try:
         client = Client(connection, "client", owner=True)
         client.connect(alive=process.alive)
@@ -118,7 +123,9 @@ def _find(address: str) -> Connection:
     return connection
 
 
-def _join(connection: Connection, options: StartOptions) -> PoolSession:
+def _join(connection: Connection, options: StartOptions) -> Session:
+    from parallax.pool.client import Client  # late, as above
+
     client = Client(connection, "client")
     client.connect(alive=lambda: local.is_running(connection))
     return _session(client, options)
@@ -126,7 +133,9 @@ def _join(connection: Connection, options: StartOptions) -> PoolSession:
 
 def _session(
     client: Client, options: StartOptions, on_close: local.CloseClient | None = None
-) -> PoolSession:
+) -> Session:
+    from parallax.sessions.pool import PoolSession  # late, as above
+
     return PoolSession(
         client,
         name=client.connection.name,
