@@ -218,24 +218,46 @@ class Fleet:
         planned: dict[int, int] = {}
         wanted: dict[int, int] = {}
         for shape in shapes:
-            demand = shape.demand
             for node in self.candidates(shape):
                 if node.idle:
                     continue
-                room = shape.count
-                taken = planned.get(node.number, 0)
-                for name, amount in demand.items:
-                    free = node.available[name] - (taken if name == "CPU" else 0)
-                    room = min(room, free // amount)
-                if demand.cpus < UNIT:
-                    limit = MAX_ENGINES_PER_CPU * node.target - self._active(node)
-                    room = min(room, limit - wanted.get(node.number, 0))
-                if room > 0:
-                    planned[node.number] = taken + room * demand.cpus
-                    wanted[node.number] = wanted.get(node.number, 0) + room
+                number = node.number
+                taken = planned.get(number, 0)
+                room = self._room(shape, node, taken, wanted.get(number, 0))
+                count = min(shape.count, room)
+                if count > 0:
+                    planned[number] = taken + count * shape.demand.cpus
+                    wanted[number] = wanted.get(number, 0) + count
         for number, count in wanted.items():
             node = self.nodes[number]
             self._start(node, count - len(node.starting), now)
+
+    def could_start(self, shape: Shape, now: float) -> bool:
+        """Has some node room for an engine that would run this shape, and none that comes?"""
+        return any(
+            not node.idle
+            and not node.starting
+            and now >= node.rests_until
+            and self._room(shape, node) > 0
+            for node in self.candidates(shape)
+        )
+
+    def _room(self, shape: Shape, node: NodeRecord, taken: int = 0, wanted: int = 0) -> int:
+        """How many more engines could run tasks of this shape there, all at once.
+
+        Args:
+            taken: CPUs that are promised to engines that will be started for other shapes.
+            wanted: the number of those engines.
+        """
+        demand = shape.demand
+        room = [
+            (node.available[name] - (taken if name == "CPU" else 0)) // amount
+            for name, amount in demand.items
+        ]
+        if demand.cpus < UNIT:
+            limit = MAX_ENGINES_PER_CPU * node.target - self._active(node)
+            room.append(limit - wanted)
+        return min(room)
 
     def adjust(self, now: float) -> None:
         """Keep nodes at their targets: replace engines that died, end those not needed."""

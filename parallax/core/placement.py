@@ -76,7 +76,7 @@ class Placement:
                 fleet.want(left, now)
                 for shape in left:
                     self._watch_hunger(shape, now)
-        if fleet.idle and self.recall.crowded:
+        if self.recall.crowded:
             self.recall.run(now)
         fleet.adjust(now)
 

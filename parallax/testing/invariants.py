@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from parallax.core.machine import Machine
+from parallax.core.recall import SWEEP_S
 from parallax.core.records import TaskRecord
 from parallax.core.resources import UNIT
 from parallax.core.states import TaskState
@@ -34,6 +35,7 @@ def check(machine: Machine) -> None:
         *_references(machine),
         *_lineage(machine),
         *_idle(machine),
+        *_stuck(machine),
         *_jobs(machine),
     ]
     if broken:
@@ -246,14 +248,36 @@ def _retained(machine: Machine) -> list[TaskRecord]:
 
 
 def _idle(machine: Machine) -> Iterator[str]:
-    """No idle engine beside ready work that it could run."""
+    """No idle engine beside ready work that it could run, and none that is not even started."""
+    fleet, now = machine.fleet, machine.timers.now
     for shape in machine.ready.shapes:
-        for node in machine.fleet.candidates(shape):
+        if fleet.could_start(shape, now):
+            yield (
+                f"no engine is started for {shape.count} ready tasks that ask for "
+                f"{shape.demand.describe()}, although there is room for one"
+            )
+        for node in fleet.candidates(shape):
             if node.idle:
                 yield (
                     f"node {node.number}: {len(node.idle)} idle engines beside {shape.count} "
                     f"ready tasks that ask for {shape.demand.describe()}"
                 )
+
+
+def _stuck(machine: Machine) -> Iterator[str]:
+    """What waits behind a task that has become long is taken back when it could run elsewhere."""
+    fleet, now = machine.fleet, machine.timers.now
+    looks_soon = now < machine.placement.recall.looks_at <= now + SWEEP_S
+    for engine in fleet.engines.values():
+        shape = engine.shape
+        if shape is None or len(engine.queue) < 2 or engine.recalling or engine.dying:
+            continue
+        elsewhere = any(node.idle for node in fleet.candidates(shape))
+        if (elsewhere or fleet.could_start(shape, now)) and not looks_soon:
+            yield (
+                f"engine {engine.number}: {len(engine.queue) - 1} tasks wait behind another, "
+                "although others could run them, and nobody will look"
+            )
 
 
 def _jobs(machine: Machine) -> Iterator[str]:

@@ -87,20 +87,7 @@ def test_more_tasks_than_cpus_run_side_by_side_when_they_ask_for_less(
 
 
 @pytest.mark.needs("concurrency")
-@pytest.mark.parametrize(
-    "num_cpus",
-    [
-        pytest.param(
-            0.25,
-            marks=pytest.mark.xfail(
-                strict=True,
-                reason="what waits behind a fractional task is not taken back while another "
-                "engine could be started for it",
-            ),
-        ),
-        1,
-    ],
-)
+@pytest.mark.parametrize("num_cpus", [0.25, 1])
 def test_they_do_even_when_they_were_short_before(num_cpus: float, gate: Gate) -> None:
     @px.remote(num_cpus=num_cpus)
     def stop_or_not(gate: Gate | None) -> None:

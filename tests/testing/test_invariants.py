@@ -8,6 +8,7 @@ import pytest
 
 from parallax.core.machine import Machine
 from parallax.core.records import EngineRecord, TaskRecord
+from parallax.core.resources import UNIT
 from parallax.core.states import TaskState
 from parallax.messages import Stored
 from parallax.testing import Cluster, InvariantError, Large, TaskContext, check, check_empty
@@ -158,6 +159,20 @@ def let_an_engine_idle_beside_work(machine: Machine) -> None:
     node.idle[engine.number] = engine
 
 
+def start_no_engine_for_ready_work(machine: Machine) -> None:
+    node = machine.fleet.spare[0] = machine.fleet.nodes[0]
+    node.available = dict(node.total)
+
+
+def leave_work_behind_a_long_task(machine: Machine) -> None:
+    engine = an_engine(machine)
+    for task in machine.tasks.rows.values():
+        if task.state is TaskState.READY:
+            engine.queue[task.id] = task
+    node = machine.fleet.spare[0] = machine.fleet.nodes[0]
+    node.available["CPU"] = UNIT
+
+
 def miscount_the_pending_tasks_of_a_job(machine: Machine) -> None:
     machine.jobs.all()[0].of("f").pending += 1
 
@@ -188,6 +203,8 @@ BREAKAGES: list[Callable[[Machine], None]] = [
     miscount_what_a_task_retains,
     keep_a_value_that_was_freed,
     let_an_engine_idle_beside_work,
+    start_no_engine_for_ready_work,
+    leave_work_behind_a_long_task,
     miscount_the_pending_tasks_of_a_job,
 ]
 
@@ -197,6 +214,20 @@ def test_what_is_broken_is_noticed(breakage: Callable[[Machine], None]) -> None:
     machine = busy()
     breakage(machine)
     with pytest.raises(InvariantError):
+        check(machine)
+
+
+@pytest.mark.parametrize(
+    ("breakage", "said"),
+    [
+        (start_no_engine_for_ready_work, "no engine is started"),
+        (leave_work_behind_a_long_task, "nobody will look"),
+    ],
+)
+def test_what_waits_in_vain_is_named(breakage: Callable[[Machine], None], said: str) -> None:
+    machine = busy()
+    breakage(machine)
+    with pytest.raises(InvariantError, match=said):
         check(machine)
 
 
