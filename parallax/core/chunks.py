@@ -32,16 +32,16 @@ def finish(tasks: TaskTable, chunk: TaskRecord, done: Done) -> None:
     if pieces and pieces[0].id < chunk.id + len(done.values):
         _charge(pieces[0])
     _end(tasks, chunk, done.values[:ended], done.contained)
-    for piece in reversed(pieces):
-        tasks.make_ready(piece, first=True)
+    for piece in pieces:
+        tasks.make_ready(piece)
 
 
 def give_back(tasks: TaskTable, chunk: TaskRecord, kept: int) -> None:
     """The engine goes on with the first `kept` items; the others become tasks of their own."""
     pieces = _set_apart(tasks, chunk, kept)
     _enter(tasks, chunk, pieces)
-    for piece in reversed(pieces):
-        tasks.make_ready(piece, first=True)
+    for piece in pieces:
+        tasks.make_ready(piece)
 
 
 def engine_died(tasks: TaskTable, chunk: TaskRecord, begun: int, failure: Failure) -> None:
@@ -57,13 +57,13 @@ def engine_died(tasks: TaskTable, chunk: TaskRecord, begun: int, failure: Failur
     tasks.leave(chunk, heirs=bool(pieces))
     _enter(tasks, chunk, pieces)
     _end(tasks, chunk, [], {})
-    for piece in reversed(pieces):
+    for piece in pieces:
         if piece.id < chunk.id + begun and not piece.retries_left:
             tasks.fail(piece, failure)
             continue
         if piece.id == chunk.id + begun - 1 and not all_over:
             _charge(piece)
-        tasks.make_ready(piece, first=True)
+        tasks.make_ready(piece)
 
 
 def _charge(piece: TaskRecord) -> None:
@@ -94,6 +94,7 @@ def _set_apart(tasks: TaskTable, chunk: TaskRecord, start: int) -> list[TaskReco
             chunk.seed + position if chunk.seed >= 0 else -1,
             1,
             chunk.retries_left,
+            chunk.order + position,
             chunk=True,
             attempt=chunk.attempt + 1,
         )

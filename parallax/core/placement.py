@@ -253,7 +253,7 @@ class Placement:
             if far and task.deps and not chosen and self._better_elsewhere(engine, task):
                 break
             chosen = False
-            self.ready.pop(lane)
+            self.ready.pop(lane, task)
             if rivals:
                 self.ready.charge(lane.job, mean_s if mean_s > 0.0 else UNKNOWN_S)
             values = NO_VALUES

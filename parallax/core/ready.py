@@ -1,8 +1,9 @@
 """Ready tasks, queued so that nobody ever scans them, and whose turn it is.
 
 Two tasks have one *shape* when they ask for the same resources in the same place: what fits one
-fits the other. The ready tasks of one shape, one job and one depth of nesting form a *lane*, first
-come first served. Between lanes
+fits the other. The ready tasks of one shape, one job and one depth of nesting form a *lane*. In a
+lane those that were submitted first run first, whenever they became ready: what was begun is
+brought to its end, and its memory is free, before something new is begun. Between lanes
 
 - the job that has had least of the engines' time comes first (start-time fair queueing, Goyal et
   al. 1996), so that a small job never waits for a large one that came before it;
@@ -13,6 +14,7 @@ come first served. Between lanes
 from __future__ import annotations
 
 from collections import deque
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 from parallax.core.states import TaskState
@@ -74,25 +76,44 @@ class Shape:
 
 
 class Lane:
-    """The ready tasks of one shape, one job and one depth, in order."""
+    """The ready tasks of one shape, one job and one depth, in the order of their submission.
 
-    __slots__ = ("count", "depth", "job", "queue", "shape")
+    Most become ready in that order and go through a queue, in O(1). Those that come after one
+    that was submitted later (they waited for arguments, or come back) go through a heap.
+    """
+
+    __slots__ = ("count", "depth", "job", "late", "queue", "shape")
 
     def __init__(self, shape: Shape, job: JobRecord, depth: int) -> None:
         self.shape = shape
         self.job = job
         self.depth = depth
         self.queue: deque[TaskRecord] = deque()
-        """Besides ready tasks also some that have ended meanwhile."""
+        """In order. Besides ready tasks also some that have ended meanwhile; so in `late`."""
+        self.late: list[tuple[int, int, TaskRecord]] = []
+        """A heap, by order and id."""
         self.count = 0
         """Ready tasks."""
 
     def peek(self) -> TaskRecord:
         """The task that comes next. The caller has checked `count`."""
-        queue = self.queue
-        while queue[0].state is not TaskState.READY:
+        queue, late = self.queue, self.late
+        if not late:
+            while queue[0].state is not TaskState.READY:
+                queue.popleft()
+            return queue[0]
+        while late and late[0][2].state is not TaskState.READY:
+            heappop(late)
+        while queue and queue[0].state is not TaskState.READY:
             queue.popleft()
-        return queue[0]
+        if not late or (queue and queue[0].order < late[0][0]):
+            return queue[0]
+        return late[0][2]
+
+    def clear(self) -> None:
+        """Drop what is left of tasks that have ended."""
+        self.queue.clear()
+        self.late.clear()
 
 
 def _turn(lane: Lane) -> tuple[float, int]:
@@ -116,22 +137,27 @@ class ReadyTable:
         """All ready tasks."""
         return sum(shape.count for shape in self.shapes)
 
-    def push(self, task: TaskRecord, *, first: bool = False) -> None:
-        """Queue a task: last in its lane, or before all others when it had its turn already."""
+    def push(self, task: TaskRecord) -> None:
+        """Queue a task: O(1) when it was submitted after those of its lane, else O(log n)."""
         lane = task.group.lane
         task.state = TaskState.READY
         if not lane.count:
             self._open(lane)
         lane.count += 1
         lane.shape.count += 1
-        if first:
-            lane.queue.appendleft(task)
+        queue = lane.queue
+        if not queue or queue[-1].order < task.order:
+            queue.append(task)
         else:
-            lane.queue.append(task)
+            heappush(lane.late, (task.order, task.id, task))
 
-    def pop(self, lane: Lane) -> None:
-        """Remove the task that `peek` has shown."""
-        lane.queue.popleft()
+    def pop(self, lane: Lane, task: TaskRecord) -> None:
+        """Remove the task that the lane's `peek` has just shown."""
+        queue = lane.queue
+        if queue and queue[0] is task:
+            queue.popleft()
+        else:
+            heappop(lane.late)
         lane.count -= 1
         lane.shape.count -= 1
         if not lane.count:
@@ -174,7 +200,7 @@ class ReadyTable:
 
     def _close(self, lane: Lane) -> None:
         shape = lane.shape
-        lane.queue.clear()
+        lane.clear()
         shape.lanes.remove(lane)
         if not shape.count:
             del self.shapes[shape]

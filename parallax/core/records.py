@@ -79,6 +79,8 @@ class TaskRecord(msgspec.Struct, gc=False, eq=False):
     """How many objects it makes; their ids follow one another from its own."""
     retries_left: int
     """Negative: without limit."""
+    order: int
+    """Which it was of all calls that were submitted: older ones run first."""
     chunk: bool = False
     parent: int = 0
     state: TaskState = TaskState.WAITING

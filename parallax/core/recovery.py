@@ -27,14 +27,14 @@ class Recovery:
 
     def returned(self, engine: EngineRecord, task_ids: list[int]) -> None:
         """Tasks that an engine had not begun are ready again."""
-        for task_id in reversed(task_ids):
+        for task_id in task_ids:
             task = engine.queue.get(task_id)
             if task is not None:
                 self._placement.take(engine, task)
                 if task.cancelled:
                     self._tasks.fail(task, why_cancelled(task))
                 else:
-                    self._tasks.make_ready(task, first=True)
+                    self._tasks.make_ready(task)
         self._placement.relax(engine)
 
     def items_returned(self, engine: EngineRecord, task_id: int, attempt: int, kept: int) -> None:
@@ -96,13 +96,12 @@ class Recovery:
         begun = culprit + 1
         if running == ANY_OF_THEM:
             culprit, begun = 0, len(queue)
-        for index in range(len(queue) - 1, -1, -1):
-            task = queue[index]
+        for index, task in enumerate(queue):
             self._placement.take(engine, task)
             if task.cancelled:
                 self._tasks.fail(task, why_cancelled(task))
             elif index >= begun:
-                self._tasks.make_ready(task, first=True)
+                self._tasks.make_ready(task)
             elif task.chunk and task.returns > 1:
                 items = running - task.id + 1 if makes(task, running) else task.returns + 1
                 chunks.engine_died(self._tasks, task, items, failure)

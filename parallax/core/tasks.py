@@ -46,6 +46,8 @@ class TaskTable:
         self._ready = ready
         self._streams = streams
         self._jobs = jobs
+        self._submitted = 0
+        """Calls so far, of a chunk each item."""
         self._failing: deque[tuple[TaskRecord, Failure]] = deque()
         objects.on_value = self._on_value
         placement.stale = self.await_values
@@ -66,6 +68,7 @@ class TaskTable:
         parent = rows.get(parent_id) if parent_id else None
         depth = parent.group.lane.depth + 1 if parent is not None else 0
         group: Group | None = None
+        order = self._submitted
         for spec in specs:
             task_id = spec.id
             if task_id in rows or (task_id in objects.rows and objects.known(task_id)):
@@ -83,10 +86,13 @@ class TaskTable:
                 spec.seed,
                 options.num_returns,
                 options.max_retries,
+                order,
             )
+            order += 1
             if type(spec.args) is Chunk:
                 task.chunk = True
                 task.returns = len(spec.args.items)
+                order += task.returns
             elif options.streaming:
                 self._streams.open(task)
             rows[task_id] = task
@@ -115,6 +121,7 @@ class TaskTable:
                 self._ready.push(task)
             else:
                 self.make_ready(task)
+        self._submitted = order
 
     def _group(self, job: JobRecord, template: Template, depth: int) -> Group:
         key = (template.id, depth)
@@ -164,10 +171,10 @@ class TaskTable:
         if not task.waiting:
             self.make_ready(task)
 
-    def make_ready(self, task: TaskRecord, *, first: bool = False) -> None:
+    def make_ready(self, task: TaskRecord) -> None:
         """All arguments are there: queue the task, or say at once that no node can run it."""
         if task.group.template.shape.feasible or not self._fleet.nodes:
-            self._ready.push(task, first=first)
+            self._ready.push(task)
         else:
             self.fail(task, self._infeasible(task))
 
@@ -338,9 +345,9 @@ class TaskTable:
         self.again(task)
 
     def again(self, task: TaskRecord) -> None:
-        """Run it again, before those that have not had their turn."""
+        """Run it again, before those that were submitted later."""
         task.attempt += 1
-        self.make_ready(task, first=True)
+        self.make_ready(task)
 
     def _count_call(self, engine: EngineRecord, template: Template) -> None:
         calls = engine.calls[template.id] = engine.calls.get(template.id, 0) + 1

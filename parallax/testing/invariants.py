@@ -158,9 +158,12 @@ def _ready(machine: Machine) -> Iterator[str]:
         if shape.count != sum(lane.count for lane in shape.lanes) or not shape.count:
             yield f"shape {shape.demand.describe()}: {shape.count} ready"
         for lane in shape.lanes:
-            queued = [task for task in lane.queue if task.state is TaskState.READY]
+            entries = [*lane.queue, *(task for _, _, task in lane.late)]
+            queued = [task for task in entries if task.state is TaskState.READY]
             if len(queued) != lane.count or not queued:
                 yield f"lane: {lane.count} ready, {len(queued)} queued"
+            elif lane.peek().order != min(task.order for task in queued):
+                yield f"lane: task {lane.peek().id:x} is next, an older one waits"
             waiting.update(task.id for task in queued)
     ready = {t.id for t in machine.tasks.rows.values() if t.state is TaskState.READY}
     if set(waiting) != ready or max(waiting.values(), default=1) > 1:

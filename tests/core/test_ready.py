@@ -37,17 +37,17 @@ class Bench:
         lane = self._lanes.setdefault((job, cpus, depth), Lane(shape, record, depth))
         self._next += 1
         group = Group(Template(TemplateDefined(1, "f", b""), shape, []), record, lane)
-        return TaskRecord(self._next, group, 0, b"", [], [], -1, 1, 0)
+        return TaskRecord(self._next, group, 0, b"", [], [], -1, 1, 0, self._next)
 
-    def push(self, *args: float, first: bool = False) -> TaskRecord:
+    def push(self, *args: float) -> TaskRecord:
         task = self.task(*args)  # type: ignore[arg-type]
-        self.table.push(task, first=first)
+        self.table.push(task)
         return task
 
     def pop(self, cpus: float = 1.0, seconds: float = 1.0) -> TaskRecord:
         lane = self.shape(cpus).first()
         task = lane.peek()
-        self.table.pop(lane)
+        self.table.pop(lane, task)
         self.table.charge(lane.job, seconds)
         task.state = TaskState.ASSIGNED
         return task
@@ -64,11 +64,16 @@ def test_first_come_first_served() -> None:
     assert not bench.table.shapes
 
 
-def test_what_had_its_turn_goes_first() -> None:
+def test_what_was_submitted_first_goes_first_whenever_it_became_ready() -> None:
     bench = Bench()
-    bench.push()
-    again = bench.push(first=True)
-    assert bench.pop() is again
+    tasks = [bench.task() for _ in range(6)]
+    for number in (1, 4, 3, 5, 0):
+        bench.table.push(tasks[number])
+    assert [bench.pop() for _ in range(3)] == [tasks[0], tasks[1], tasks[3]]
+    bench.table.push(tasks[2])
+    bench.table.push(tasks[0])  # to be run again
+    assert [bench.pop() for _ in range(4)] == [tasks[0], tasks[2], tasks[4], tasks[5]]
+    assert not bench.table.shapes
 
 
 def test_the_deepest_nested_tasks_come_first() -> None:
@@ -142,7 +147,9 @@ def test_ended_tasks_are_skipped_and_leave_nothing_behind() -> None:
     for task in tasks:
         bench.end(task)
     assert not bench.table.shapes
-    assert not tasks[0].group.lane.queue
+    lane = tasks[0].group.lane
+    assert not lane.queue
+    assert not lane.late
 
 
 @examples(100)
@@ -150,32 +157,42 @@ def test_ended_tasks_are_skipped_and_leave_nothing_behind() -> None:
     st.lists(
         st.one_of(
             st.tuples(
-                st.just("push"),
-                st.integers(1, 3),
-                st.sampled_from([1.0, 2.0]),
-                st.integers(0, 2),
-                st.booleans(),
+                st.just("submit"), st.integers(1, 3), st.sampled_from([1.0, 2.0]), st.integers(0, 2)
             ),
+            st.tuples(st.just("push"), st.integers(0, 100)),
             st.tuples(st.just("pop"), st.sampled_from([1.0, 2.0])),
+            st.tuples(st.just("back"), st.integers(0, 100)),
             st.tuples(st.just("end"), st.integers(0, 100)),
         ),
         max_size=60,
     )
 )
-def test_every_task_comes_out_once_or_ends(steps: list[tuple[object, ...]]) -> None:
+def test_every_task_comes_out_in_its_order_or_ends(steps: list[tuple[object, ...]]) -> None:
     bench = Bench()
     waiting: list[TaskRecord] = []
+    ready: list[TaskRecord] = []
+    taken: list[TaskRecord] = []
     for step in steps:
         match step:
-            case ("push", int(job), float(cpus), int(depth), bool(first)):
-                waiting.append(bench.push(job, cpus, depth, first=first))
+            case ("submit", int(job), float(cpus), int(depth)):
+                waiting.append(bench.task(job, cpus, depth))
+            case ("push", int(index)) if waiting:
+                ready.append(waiting.pop(index % len(waiting)))
+                bench.table.push(ready[-1])
+            case ("back", int(index)) if taken:
+                ready.append(taken.pop(index % len(taken)))
+                bench.table.push(ready[-1])
             case ("pop", float(cpus)) if bench.shape(cpus).count:
-                waiting.remove(bench.pop(cpus))
-            case ("end", int(index)) if waiting:
-                bench.end(waiting.pop(index % len(waiting)))
-        assert bench.table.count == len(waiting)
+                taken.append(bench.pop(cpus))
+                lane = taken[-1].group.lane
+                mates = [task.order for task in ready if task.group.lane is lane]
+                assert taken[-1].order == min(mates)
+                ready.remove(taken[-1])
+            case ("end", int(index)) if ready:
+                bench.end(ready.pop(index % len(ready)))
+        assert bench.table.count == len(ready)
         for shape in bench.table.shapes:
-            expected = sum(task.group.lane.shape is shape for task in waiting)
+            expected = sum(task.group.lane.shape is shape for task in ready)
             assert shape.count == expected > 0
             depths = [lane.depth for lane in shape.lanes if lane.job is shape.first().job]
             assert shape.first().depth == max(depths)
