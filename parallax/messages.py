@@ -401,6 +401,13 @@ class EngineUnwanted(_Message, tag=71):
     number: Count
 
 
+class ItemUnwanted(_Message, tag=73):
+    """Kill this engine if what it computes at this instant is this object, and else let it be."""
+
+    number: Count
+    object_id: Id
+
+
 class Stopped(_Message, tag=72):
     """The cluster, or this peer's part in it, is over."""
 
@@ -458,6 +465,7 @@ FromHub: TypeAlias = (
     | TaskInterrupted
     | EnginesWanted
     | EngineUnwanted
+    | ItemUnwanted
     | Stopped
     | Ping
 )

@@ -66,7 +66,7 @@ class Cancels:
         self._tasks.count_failure(chunk, 1, failure)
         self._objects.complete(row, failure)
         if chunk.engine is not None:
-            self._interrupts.interrupt(chunk, grace_s=-1.0, now=now, item=row.id)
+            self._interrupts.interrupt_item(chunk, row.id, grace_s=grace_s, now=now)
 
     def abandon(self, tasks: Iterable[TaskRecord], now: float) -> None:
         """Those who submitted these are gone. What nobody else refers to is cancelled.

@@ -44,13 +44,16 @@ def give_back(tasks: TaskTable, chunk: TaskRecord, kept: int) -> None:
         tasks.make_ready(piece)
 
 
-def engine_died(tasks: TaskTable, chunk: TaskRecord, begun: int, failure: Failure) -> None:
+def engine_died(
+    tasks: TaskTable, chunk: TaskRecord, begun: int, failure: Failure, *, charge: bool
+) -> None:
     """The engine of a chunk is gone, and with it what it had computed.
 
     Args:
         begun: so many items were begun. The last of them pays with a retry, unless it is more
             than there are: then all were over, and only their values were lost.
         failure: what those get that were begun and have no retry left.
+        charge: False when none of them was at fault.
     """
     all_over = begun > chunk.returns
     pieces = _set_apart(tasks, chunk, 0)
@@ -61,7 +64,7 @@ def engine_died(tasks: TaskTable, chunk: TaskRecord, begun: int, failure: Failur
         if piece.id < chunk.id + begun and not piece.retries_left:
             tasks.fail(piece, failure)
             continue
-        if piece.id == chunk.id + begun - 1 and not all_over:
+        if charge and piece.id == chunk.id + begun - 1 and not all_over:
             _charge(piece)
         tasks.make_ready(piece)
 

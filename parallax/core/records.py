@@ -193,6 +193,7 @@ class EngineRecord:
         "blobs",
         "blocked",
         "calls",
+        "condemned",
         "dying",
         "gpus",
         "leased_at",
@@ -232,6 +233,8 @@ class EngineRecord:
         """The task that goes on in a moment, since all its nested tasks have ended; 0 for none."""
         self.patience: Timer | None = None
         """Runs out if it waits on all the same."""
+        self.condemned = 0
+        """The chunk of which its node was to kill one item, 0 for none."""
         self.recalling = False
         self.solo = False
         """It runs a task behind which nothing may be queued."""

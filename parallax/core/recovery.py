@@ -91,6 +91,8 @@ class Recovery:
                 `ANY_OF_THEM` when nobody knows: then all may have begun, and the first one pays.
             failure: what the caller of a task gets that was begun and has no retry left.
         """
+        # If it was killed because of one item, whichever other one was hit is innocent.
+        guilty = engine.condemned not in engine.queue
         queue = list(engine.queue.values())
         culprit = next((i for i, task in enumerate(queue) if makes(task, running)), -1)
         begun = culprit + 1
@@ -104,10 +106,10 @@ class Recovery:
                 self._tasks.make_ready(task)
             elif task.chunk and task.returns > 1:
                 items = running - task.id + 1 if makes(task, running) else task.returns + 1
-                chunks.engine_died(self._tasks, task, items, failure)
+                chunks.engine_died(self._tasks, task, items, failure, charge=guilty)
             elif not task.retries_left:
                 self._tasks.fail(task, failure)
-            elif index == culprit:
+            elif index == culprit and guilty:
                 self._tasks.retry(task)
             else:
                 self._tasks.again(task)

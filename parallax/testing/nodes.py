@@ -10,6 +10,7 @@ from parallax.messages import (
     EngineUnwanted,
     FromHub,
     Hello,
+    ItemUnwanted,
     MemoryPressed,
     SegmentsFreed,
     ToHub,
@@ -93,6 +94,10 @@ class SimNode:
                     self.kill(engine)
                 else:
                     self._unwanted.add(message.number)
+            elif isinstance(message, ItemUnwanted):
+                engine = self.engines.get(message.number)
+                if engine is not None and engine.last_begun == message.object_id:
+                    self.kill(engine)
             elif isinstance(message, SegmentsFreed):
                 for name in message.names:
                     self.cluster.free(name)

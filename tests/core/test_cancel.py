@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from parallax.core.interrupts import TIMEOUT_GRACE_S
@@ -10,6 +12,8 @@ from parallax.messages import (
     Chunk,
     EngineUnwanted,
     Failure,
+    ItemsReturned,
+    ItemUnwanted,
     RefsChanged,
     TaskInterrupted,
     TaskSpec,
@@ -262,3 +266,77 @@ def test_cancelling_one_ref_of_many_cancels_the_task() -> None:
     for ref in refs:
         with pytest.raises(Raised, match="cancelled"):
             cluster.result(ref)
+
+
+def test_an_item_that_ignores_its_interrupt_is_killed_and_the_others_run_elsewhere() -> None:
+    for how in ({"force": True}, {"grace_s": 0.5}):
+        cluster = Cluster(engines=1, faults=Faults(stubborn=1.0), checked=True)
+        items = cluster.client.map([0.001, 0.001, 100.0, 0.001], max_retries=1)
+        cluster.run(0.005)
+        cluster.client.cancel(items[2], **how)  # type: ignore[arg-type]
+        cluster.run()
+        assert cluster.makespan_s < 2.0
+        assert [cluster.result(items[i]) for i in (0, 1, 3)] == [None] * 3
+        assert [cluster.runs[ref.id] for ref in items] == [2, 2, 1, 1]
+        assert cluster.nodes[0].started == 2
+        counts = cluster.hub.machine.jobs[1].of("f")
+        assert (counts.done, counts.cancelled, counts.retried) == (3, 1, 0)
+
+
+def test_no_engine_is_killed_for_an_item_that_does_not_run() -> None:
+    cluster = Cluster(engines=1, faults=Faults(stubborn=1.0), checked=True)
+    items = cluster.client.map([0.5, *[0.001] * 5])
+    cluster.run(0.001)
+    cluster.client.cancel(items[3], force=True)
+    cluster.run()
+    assert [cluster.runs[ref.id] for ref in items] == [1, 1, 1, 0, 1, 1]
+    assert cluster.nodes[0].started == 1
+
+
+def chunk_of(bench: Bench, **options: Any) -> int:
+    """An engine that runs a chunk of three items."""
+    bench.submit(TaskSpec(10, bench.template(**options), Chunk([b"0", b"1", b"2"])))
+    (engine,) = bench.engines
+    bench.assigned(engine)
+    return engine
+
+
+def looks(bench: Bench) -> list[tuple[int, int]]:
+    return [(m.number + FIRST_ENGINE, m.object_id) for m in bench.heard(NODE, ItemUnwanted)]
+
+
+def test_the_node_is_asked_again_until_the_item_is_over() -> None:
+    bench = Bench()
+    engine = chunk_of(bench)
+    bench.say(CLIENT, CancelRequested([11], grace_s=0.5))
+    assert looks(bench) == []
+    bench.wait(0.5)
+    assert looks(bench) == [(engine, 11)]
+    for seconds in (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0):
+        bench.wait(seconds / 2)
+        assert looks(bench) == []
+        bench.wait(seconds / 2 + 1e-9)
+        assert looks(bench) == [(engine, 11)]
+    bench.say(engine, ItemsReturned(10, 0, 1))  # it had not begun
+    bench.wait(6.0)
+    assert looks(bench) == []
+
+
+def test_whoever_else_is_hit_by_the_kill_pays_no_retry() -> None:
+    bench = Bench()
+    engine = chunk_of(bench, max_retries=1)
+    bench.say(CLIENT, CancelRequested([11], force=True))
+    bench.ready()
+    bench.die(engine, running=12)  # 11 ended just in time
+    rows = bench.machine.tasks.rows
+    assert {i: rows[i].retries_left for i in rows} == {10: 1, 12: 1}
+    assert bench.machine.jobs[1].of("f").retried == 0
+
+
+def test_what_may_not_run_twice_does_not_even_then() -> None:
+    bench = Bench()
+    engine = chunk_of(bench, max_retries=0)
+    bench.say(CLIENT, CancelRequested([11], force=True))
+    bench.die(engine, running=11)
+    assert kinds(bench) == {10: "engine_died", 11: "cancelled"}
+    assert list(bench.machine.tasks.rows) == [12]
