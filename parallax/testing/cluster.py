@@ -341,9 +341,15 @@ class Cluster:
         """The references that this task carries."""
         return self._refs.get(task, [])
 
-    def begun(self, engine: SimEngine, task: Assignment, object_id: int) -> None:
-        """A computation begins: each attempt at an object does so once at most."""
+    def begun(self, task: Assignment, object_id: int, *, once: bool) -> None:
+        """A computation begins: each attempt at an object does so once at most.
+
+        Args:
+            once: its task has ``max_retries=0``, and so there is no second attempt.
+        """
         key = object_id, task.attempt
+        if once and self.runs[object_id]:
+            raise InvariantError(f"object {object_id:x} is computed twice, without any retry")
         if key in self._began:
             raise InvariantError(f"attempt {task.attempt} of object {object_id:x} began twice")
         self._began.add(key)

@@ -233,7 +233,8 @@ class SimEngine(Member):
             code = self.cluster.decode(code).value
         assert isinstance(code, bytes)
         self.last_begun = self._object_id
-        self.cluster.begun(self, task, self._object_id)
+        once = not self._known[task.template].max_retries
+        self.cluster.begun(task, self._object_id, once=once)
         self._epoch += 1
         if chunk is not None:
             epoch = self._epoch

@@ -14,6 +14,8 @@ from parallax.messages import (
     EnginesWanted,
     EngineUnwanted,
     Hello,
+    SegmentsFreed,
+    Stored,
     TasksAssigned,
     TasksSubmitted,
     ToHub,
@@ -164,6 +166,7 @@ class SimHub:
     def _check_actions(self, actions: list[Action]) -> None:
         """Laws about what is said, which the tables alone do not show."""
         machine = self.machine
+        freed: set[str] = set()
         for action in actions:
             if not isinstance(action, Send):
                 continue
@@ -173,9 +176,14 @@ class SimHub:
             for message in action.messages:
                 if isinstance(message, EngineUnwanted):
                     self._unwanted.add(message.number)
+                elif isinstance(message, SegmentsFreed):
+                    freed.update(message.names)
                 elif isinstance(message, TasksAssigned):
                     if peer.engine is None or peer.engine.number in self._unwanted:
                         raise InvariantError(f"tasks for peer {action.peer}, an engine that ends")
                     for task in message.tasks:
                         if len(task.values) != len(task.deps):
                             raise InvariantError(f"task {task.id:x} comes without its arguments")
+        for row in machine.objects.rows.values() if freed else ():
+            if isinstance(row.value, Stored) and row.value.name in freed:
+                raise InvariantError(f"object {row.id:x} is needed, and its segment freed")

@@ -1,7 +1,9 @@
 """Random courses of events: whatever is submitted, cancelled, dropped and killed, the rules hold.
 
-The simulator checks every invariant of the tables after every batch of events. At the end of each
-course everything has ended once, and nothing is left.
+The simulator checks every invariant of the tables after every batch of events, that nothing is
+begun more often than it may be, and that nothing is freed that is needed. At the end of each course
+everything has ended once, nothing is left, and a second machine that is told the same says the
+same.
 
 ``PARALLAX_EXAMPLES=100 pytest tests/core`` runs far more of them.
 """
@@ -15,6 +17,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from parallax.core.machine import Machine, Received
+from parallax.messages import (
+    CancelRequested,
+    EngineExited,
+    ItemsConsumed,
+    ItemsReturned,
+    ItemYielded,
+    ObjectMissing,
+    ObjectsWanted,
+    TasksFinished,
+    TaskStalled,
+)
 from parallax.testing import (
     Client,
     Cluster,
@@ -33,14 +47,27 @@ seeds = st.integers(0, 2**32 - 1)
 picks = st.integers(0, 10_000)
 
 
+Repeatable = (
+    CancelRequested,
+    EngineExited,
+    ItemsConsumed,
+    ItemsReturned,
+    ItemYielded,
+    ObjectMissing,
+    ObjectsWanted,
+    TasksFinished,
+    TaskStalled,
+)
+"""What may come again and late without harm: it names the attempt, or asks for what is so already.
+The others are news of their sender's own state, and come once and in order."""
+
+
 class Courses(RuleBasedStateMachine):
     """Users, and fate."""
 
     def __init__(self) -> None:
         super().__init__()
         self.refs: dict[int, list[Ref]] = {}
-        self.once: list[int] = []
-        """Objects whose task must not begin twice."""
 
     @initialize(
         seed=seeds,
@@ -61,6 +88,7 @@ class Courses(RuleBasedStateMachine):
             seed=seed,
             faults=Faults(duplicate=duplicate, stubborn=stubborn, slow_engines=slow),
             checked=True,
+            record=True,
             jitter=True,
         )
         self.join()
@@ -79,21 +107,21 @@ class Courses(RuleBasedStateMachine):
         how = self.options(seed)
         work = works.work(seed)
         ref = client.submit(work, *self.some(client), refs=self.some(client), bulky=bulky, **how)
-        self.submitted(client, [ref], how)
+        self.refs[client.peer].append(ref)
 
     @rule(pick=picks, seed=seeds, count=st.sampled_from([1, 2, 10]))
     def map(self, pick: int, seed: int, count: int) -> None:
         client = self.one(pick)
         how = self.options(seed)
         items = [works.work(seed + number) for number in range(count)]
-        self.submitted(client, client.map(items, *self.some(client), **how), how)
+        self.refs[client.peer] += client.map(items, *self.some(client), **how)
 
     @rule(pick=picks, seed=seeds)
     def submit_many(self, pick: int, seed: int) -> None:
         client = self.one(pick)
         how = self.options(seed)
         refs = client.submit_many(works.several, *self.some(client), num_returns=3, **how)
-        self.submitted(client, refs, how)
+        self.refs[client.peer] += refs
 
     @rule(pick=picks, seed=seeds, backpressure=st.sampled_from([0, 1, 3]))
     def stream(self, pick: int, seed: int, backpressure: int) -> None:
@@ -167,15 +195,37 @@ class Courses(RuleBasedStateMachine):
         alive = [node for node in self.cluster.nodes if node.alive]
         self.cluster.kill_node(alive[pick % len(alive)].number)
 
+    @precondition(lambda self: self.cluster.faults.duplicate)
+    @rule(pick=picks)
+    def repeat(self, pick: int) -> None:
+        """Something that was said before is said again."""
+        hub = self.cluster.hub
+        said = [
+            event
+            for _, events, _ in hub.trail or ()
+            for event in events
+            if isinstance(event, Received)
+            and event.peer in hub.machine.peers
+            and isinstance(event.message, Repeatable)
+        ]
+        if said:
+            event = said[-1 - pick % len(said)]
+            hub.receive(event.peer, event.message)
+
     def teardown(self) -> None:
         if not hasattr(self, "cluster"):
             return
         self.cluster.run()
-        assert all(self.cluster.runs[object_id] <= 1 for object_id in self.once)
         self.cluster.close()
-        check_empty(self.cluster.hub.machine)
-        check_counts(self.cluster.hub.machine, sum(self.cluster.hub.submitted.values()))
-        assert not self.cluster.hub.stopped
+        hub = self.cluster.hub
+        check_empty(hub.machine)
+        check_counts(hub.machine, sum(hub.submitted.values()))
+        assert not hub.stopped
+        # The same events give the same actions, to the machine alone.
+        machine = Machine()
+        assert hub.trail is not None
+        again = [machine.handle(events, now) for now, events, _ in hub.trail]
+        assert again == [actions for _, _, actions in hub.trail]
 
     # ---- help -----------------------------------------------------------------------------
 
@@ -189,11 +239,6 @@ class Courses(RuleBasedStateMachine):
 
     def options(self, seed: int) -> dict[str, Any]:
         return works.options(random.Random(seed))
-
-    def submitted(self, client: Client, refs: list[Ref], how: dict[str, Any]) -> None:
-        self.refs[client.peer] += refs
-        if not how["max_retries"]:
-            self.once += [ref.id for ref in refs]
 
 
 TestCourses = Courses.TestCase
