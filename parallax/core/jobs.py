@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 MAX_OUTPUT_BYTES = 256 * 1024
 """Of a job's printed text that the hub keeps: the newest."""
+MAX_PRINTS = 4096
+"""Pieces of it, however short: each costs far more than its text."""
 MAX_ERRORS = 100
 """Errors kept of one job: the first ones, which most often are the cause of the others."""
 MAX_FINISHED_JOBS = 200
@@ -103,7 +105,9 @@ class JobRecord:
         """Keep a piece of output; the oldest goes when there is too much."""
         self.output.append((task, stream, text))
         self.output_bytes += len(text)
-        while self.output_bytes > MAX_OUTPUT_BYTES and len(self.output) > 1:
+        while len(self.output) > MAX_PRINTS or (
+            self.output_bytes > MAX_OUTPUT_BYTES and len(self.output) > 1
+        ):
             self.output_bytes -= len(self.output.popleft()[2])
 
     def fail(self, spec: TaskSpec, function: str, failure: Failure, tasks: int = 1) -> None:

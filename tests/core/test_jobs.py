@@ -6,6 +6,7 @@ from parallax.core.jobs import (
     MAX_ERRORS,
     MAX_FINISHED_JOBS,
     MAX_OUTPUT_BYTES,
+    MAX_PRINTS,
     JobRecord,
     JobTable,
 )
@@ -67,6 +68,14 @@ def test_one_piece_of_output_is_kept_however_long() -> None:
     record = job()
     record.print(1, "stdout", "x" * (MAX_OUTPUT_BYTES + 1))
     assert len(record.output) == 1
+
+
+def test_no_more_pieces_of_output_are_kept_than_so_many_however_short() -> None:
+    record = job()
+    for number in range(MAX_PRINTS + 500):
+        record.print(number, "stdout", "x" * (number % 2))
+    assert [task for task, _, _ in record.output] == list(range(500, MAX_PRINTS + 500))
+    assert record.output_bytes == sum(len(text) for _, _, text in record.output)
 
 
 def test_opening_twice_is_opening_once() -> None:
