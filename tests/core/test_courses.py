@@ -116,6 +116,14 @@ class Courses(RuleBasedStateMachine):
         items = [works.work(seed + number) for number in range(count)]
         self.refs[client.peer] += client.map(items, *self.some(client), **how)
 
+    @rule(pick=picks, cpus=st.sampled_from([0, 0.25, 1]), count=st.sampled_from([5, 30]))
+    def flood(self, pick: int, cpus: float, count: int) -> None:
+        """Short tasks, which are queued ahead, and long ones of the same function among them."""
+        client = self.one(pick)
+        works = [self.rng.choice([0.0002, 0.0002, 0.001, 0.2]) for _ in range(count)]
+        refs = [client.submit(work, name="short", num_cpus=cpus) for work in works]
+        self.refs[client.peer] += refs
+
     @rule(pick=picks, seed=seeds)
     def submit_many(self, pick: int, seed: int) -> None:
         client = self.one(pick)

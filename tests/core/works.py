@@ -83,10 +83,11 @@ def stream(seed: int) -> Program:
     """Some items, and maybe an error after them."""
     rng = random.Random(seed)
     count, fails = rng.choice([0, 1, 5]), rng.random() < 0.3
+    step_s = rng.choice([0.001, 0.001, 0.05])
 
     def program(task: TaskContext) -> Steps:
         for number in range(count):
-            yield 0.001
+            yield step_s
             yield Emit(Large(number) if number % 2 else number)
         if fails:
             raise ValueError("the end")
