@@ -68,6 +68,8 @@ class Courses(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.refs: dict[int, list[Ref]] = {}
+        self.streams: list[tuple[Client, Ref, int]] = []
+        """Who reads them, and how many items they have."""
 
     @initialize(
         seed=seeds,
@@ -134,13 +136,14 @@ class Courses(RuleBasedStateMachine):
     @rule(pick=picks, seed=seeds, backpressure=st.sampled_from([0, 1, 3]))
     def stream(self, pick: int, seed: int, backpressure: int) -> None:
         client = self.one(pick)
-        client.submit(
+        ref = client.submit(
             works.stream(seed),
             *self.some(client),
             streaming=True,
             backpressure=backpressure,
             **self.options(seed),
         )
+        self.streams.append((client, ref, works.stream_length(random.Random(seed))))
 
     @rule(pick=picks, large=st.booleans())
     def put(self, pick: int, large: bool) -> None:
@@ -224,6 +227,11 @@ class Courses(RuleBasedStateMachine):
         if not hasattr(self, "cluster"):
             return
         self.cluster.run()
+        for client, ref, length in self.streams:
+            if client.alive:
+                *items, end = client.streams[ref.id]
+                assert end == 0
+                assert len(items) <= length + (items[-1:] == [ref.id])  # that one is its error
         self.cluster.close()
         hub = self.cluster.hub
         check_empty(hub.machine)

@@ -82,7 +82,7 @@ def several(task: TaskContext) -> Steps:
 def stream(seed: int) -> Program:
     """Some items, and maybe an error after them."""
     rng = random.Random(seed)
-    count, fails = rng.choice([0, 1, 5]), rng.random() < 0.3
+    count, fails = stream_length(rng), rng.random() < 0.3
     step_s = rng.choice([0.001, 0.001, 0.05])
 
     def program(task: TaskContext) -> Steps:
@@ -93,3 +93,8 @@ def stream(seed: int) -> Program:
             raise ValueError("the end")
 
     return program
+
+
+def stream_length(rng: random.Random) -> int:
+    """How many items the stream of this seed yields, before its error if there is one."""
+    return rng.choice([0, 1, 5])
