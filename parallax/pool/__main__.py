@@ -26,6 +26,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 from parallax.pool.cleanup import clean_up
@@ -43,6 +44,8 @@ from parallax.store.janitor import hold_lease, sweep
 
 log = logging.getLogger("parallax.pool")
 
+USED_BY_TASKS = ("parallax.api.jobs", "parallax.api.verbs", "parallax.sessions.pool")
+"""A task can do whatever a driver can. By name: the pool itself knows nothing of them."""
 END_S = 5.0
 """For the processes below to end by themselves; then they are killed."""
 
@@ -153,11 +156,10 @@ def _run_node(config: PoolConfig, lifeline: int, lease: int) -> None:
 
 def _warm_up(config: PoolConfig) -> Callable[[int], None]:
     """Import all that engines need; returns the whole life of one."""
-    import parallax.api.jobs
-    import parallax.api.verbs
-    import parallax.sessions.pool  # noqa: F401 - a task can submit tasks
     from parallax.pool.engine import run_engine
 
+    for name in USED_BY_TASKS:
+        import_module(name)
     gc.collect()
     gc.freeze()  # what is imported now is shared by all engines; the collector must not touch it
     return lambda number: run_engine(config, number)

@@ -21,6 +21,7 @@ from parallax.messages import (
     EngineUnwanted,
     FromHub,
     Hello,
+    ItemUnwanted,
     MemoryPressed,
     Refused,
     SegmentsFreed,
@@ -32,7 +33,7 @@ from parallax.net.link import Link
 from parallax.pool.config import PoolConfig
 from parallax.pool.engine_logs import EngineLogs
 from parallax.pool.memory import Memory
-from parallax.pool.status import last_object, status_path
+from parallax.pool.status import current_object, last_object, status_path
 from parallax.pool.store_keeper import StoreKeeper
 from parallax.version import VERSION
 
@@ -143,6 +144,9 @@ class NodeAgent:
                 self._order(f"F {number}\n")
         elif type(message) is EngineUnwanted:
             self._order(f"K {message.number}\n")
+        elif type(message) is ItemUnwanted:
+            if current_object(status_path(self._folder, message.number)) == message.object_id:
+                self._order(f"K {message.number}\n")
         elif type(message) is SegmentsFreed:
             self._store.free(message.names)  # their creator has ended
         elif type(message) is Answered:

@@ -1,8 +1,8 @@
 """One engine's status page: which object it computes at this instant.
 
 Eight bytes in a mapped file, written by the engine before each task for the price of a store,
-and read by the node agent after the engine's death, whatever killed it. So a crash is charged to
-the task that caused it and to no other.
+and read by the node agent, most often after the death of the engine, whatever killed it. So a crash
+is charged to the task that caused it and to no other.
 """
 
 from __future__ import annotations
@@ -42,12 +42,18 @@ class StatusPage:
 
 def last_object(path: Path) -> int:
     """The node's side: what a dead engine computed; removes the page."""
+    number = current_object(path)
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+    return number
+
+
+def current_object(path: Path) -> int:
+    """What an engine computes now, or did last; 0 for nothing yet, or when there is no page."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
         return 0
-    with contextlib.suppress(FileNotFoundError):
-        path.unlink()
     number = int(_PAGE.unpack(data)[0]) if len(data) == _PAGE.size else 0
     # An engine that wrote over its memory may have written here too.
     return number if number <= MAX_ID else 0

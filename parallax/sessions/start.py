@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from parallax.errors import ClusterLostError, UsageError
 from parallax.net.connection import Connection
+from parallax.net.shield import Shield
 from parallax.pool import local
 from parallax.pool.paths import connection_file
 from parallax.pool.resources import detect_resources
@@ -71,11 +72,14 @@ def start(options: StartOptions) -> Session:
         return _join(_find(address), options)
     if options.name:
         return _join_or_start(options)
-    process, connection = local.start_pool(options.pool, owner_pid=os.getpid())
+    process: local.PoolProcess | None = None
     try:
+        with Shield():  # an interrupt half way would leave a process that nobody knows
+            process, connection = local.start_pool(options.pool, owner_pid=os.getpid())
         client = _enter(process, connection)
     except BaseException:
-        process.abandon()
+        if process is not None:
+            process.abandon()
         raise
     process.owned_by(client)
     _tell(process.note)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import parallax
+
 PACKAGE = Path(__file__).parents[2] / "parallax"
 
 LAYERS = [
@@ -93,13 +95,25 @@ def test_guests_import_the_door_alone(room: str) -> None:
 
 
 def _door() -> set[str]:
+    return set(parallax.__all__)
+
+
+def test_the_door_opens_on_what_type_checkers_see() -> None:
     tree = ast.parse((PACKAGE / "__init__.py").read_text())
-    return {
-        alias.asname or alias.name
-        for node in tree.body
-        if isinstance(node, ast.ImportFrom)
+    seen = {
+        alias.name: f"{node.module}".removeprefix("parallax").removeprefix(".")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and f"{node.module}".startswith("parallax")
         for alias in node.names
     }
+    del seen["VERSION"], seen["errors"]
+    assert seen == parallax._HOME
+    assert {*seen, "errors", "__version__"} == set(parallax.__all__)
+    for name in parallax.__all__:
+        assert getattr(parallax, name) is not None
+    assert set(parallax.__all__) <= set(dir(parallax))
+    with pytest.raises(AttributeError, match="no attribute 'remot'"):
+        parallax.remot  # noqa: B018
 
 
 @pytest.mark.parametrize(
@@ -128,6 +142,7 @@ def test_importing_the_door_starts_nothing_and_is_light() -> None:
 
     code = (
         "import sys, threading, parallax;"
+        "[getattr(parallax, name) for name in parallax.__all__];"
         "heavy = {'numpy', 'pandas', 'IPython', 'rich', 'dill', 'jupyter_client'};"
         "print(sorted(heavy & set(sys.modules)), threading.active_count())"
     )
