@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 from weakref import WeakKeyDictionary
 
+from parallax.api.shapes import CallShapes
 from parallax.errors import UsageError
 from parallax.options import TaskOptions
 from parallax.refs import ObjectRef
@@ -32,11 +33,13 @@ class RemoteFunction(HtmlRepr, Generic[P, T]):
         function: Callable[P, T],
         options: TaskOptions = DEFAULTS,
         shared: MutableMapping[Any, Any] | None = None,
+        shapes: CallShapes | None = None,
     ) -> None:
         self.function = function
         self.task_options = options
         self.shared: MutableMapping[Any, Any] = WeakKeyDictionary() if shared is None else shared
         self.session_data: Any = None
+        self._shapes = shapes or CallShapes(function)
         self.name = options.name or _name_of(function)
         generator = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
         returns = options.num_returns
@@ -60,9 +63,12 @@ class RemoteFunction(HtmlRepr, Generic[P, T]):
             function an `ObjectRefGenerator`.
 
         Raises:
+            TypeError: the arguments do not fit the function's signature.
             SerializationError: the function or an argument cannot be pickled.
             ClusterLostError: the cluster is gone.
         """
+        if ((len(args), *kwargs) if kwargs else len(args)) not in self._shapes.known:
+            self._shapes.learn(self.name, args, kwargs)
         return current().submit(self, args, kwargs)
 
     def map(self, *iterables: Iterable[Any], chunk: int | str = "auto") -> list[ObjectRef[T]]:
@@ -83,9 +89,19 @@ class RemoteFunction(HtmlRepr, Generic[P, T]):
         for iterable in iterables:
             if isinstance(iterable, ObjectRef):
                 raise UsageError("map takes iterables, not refs: get the value first.")
+        self.check_arguments(len(iterables))
         items = list(zip(*map(_iterator, iterables), strict=False))
         size = None if isinstance(chunk, str) else chunk
         return current().submit_map(self, items, size)
+
+    def check_arguments(self, count: int) -> None:
+        """Check that the function takes so many positional arguments.
+
+        Raises:
+            TypeError: it does not.
+        """
+        if count not in self._shapes.known:
+            self._shapes.learn(self.name, (None,) * count, {})
 
     def options(self, **options: Any) -> RemoteFunction[P, T]:
         """The same function with other options: ``f.options(num_cpus=2).remote(x)``.
@@ -93,7 +109,8 @@ class RemoteFunction(HtmlRepr, Generic[P, T]):
         Raises:
             UsageError: an unknown option, or a value that makes no sense.
         """
-        return RemoteFunction(self.function, self.task_options.updated(options), self.shared)
+        updated = self.task_options.updated(options)
+        return RemoteFunction(self.function, updated, self.shared, self._shapes)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
         raise TypeError(

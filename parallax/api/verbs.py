@@ -173,12 +173,14 @@ def map_unordered(
         backpressure: how many tasks may be in flight at once (4 for each CPU of the cluster).
 
     Raises:
+        TypeError: the function does not take one argument.
         TaskError: a task raised; the others go on, and end unread.
     """
     if not isinstance(function, RemoteFunction):
         raise UsageError(f"map_unordered needs a remote function, not {function!r}.")
     if function.streaming or function.num_returns != 1:
         raise UsageError("map_unordered needs a function with one return value.")
+    function.check_arguments(1)
     limit = backpressure
     if limit is None:
         limit = 4 * max(1, int(current().ask("resources")["total"].get("CPU", 1)))

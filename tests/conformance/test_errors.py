@@ -276,12 +276,6 @@ def test_a_failed_call_leaves_everything_as_it_was() -> None:
     assert px.get(same.remote(1)) == 1
 
 
-@pytest.mark.parametrize("call_it", [lambda: same.remote(), lambda: same.remote(1, 2)])
-def test_wrong_arguments_are_a_type_error_of_the_task(call_it: Any) -> None:
-    with pytest.raises(TypeError, match="same"):
-        px.get(call_it())
-
-
 def test_errors_can_be_pickled_again() -> None:
     with pytest.raises(ZeroDivisionError) as caught:
         px.get(call.remote(lambda: 1 / 0))
