@@ -1,4 +1,4 @@
-"""Options of tasks: frozen, validated where they are written."""
+"""Options of tasks and arguments of verbs: validated where they are written."""
 
 from __future__ import annotations
 
@@ -134,6 +134,19 @@ _ALIASES = {
     "retries": "max_retries",
     "timeout": "timeout_s",
 }
+
+
+def check_timeout(timeout: object) -> float | None:
+    """A timeout in seconds, None for none.
+
+    Raises:
+        UsageError: it is negative or no number.
+    """
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout >= 0:
+        raise UsageError(f"timeout={timeout!r} must be seconds of at least 0, or None.")
+    return float(timeout)
 
 
 def _unknown(name: str) -> str:

@@ -7,8 +7,9 @@ from collections import deque
 from collections.abc import AsyncIterator, Generator, Iterable, Iterator
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
-from parallax.errors import UsageError
+from parallax.errors import ClusterLostError, UsageError
 from parallax.ids import hex_id
+from parallax.options import check_timeout
 from parallax.reprs import HtmlRepr
 from parallax.serial.refs import note
 
@@ -96,8 +97,22 @@ class ObjectRef(HtmlRepr, Generic[T]):
         return self._owner
 
     def future(self) -> concurrent.futures.Future[T]:
-        """A `concurrent.futures.Future` of the value. Does not block."""
-        return self.owner.future(self.id)
+        """A `concurrent.futures.Future` of the value. Does not block; thread-safe.
+
+        It keeps the value alive until it is done. Cancelling it does not cancel the task.
+
+            >>> import parallax as px
+            >>> px.put(7).future().result()
+            7
+
+        Raises:
+            UsageError: the ref belongs to another cluster.
+            ClusterLostError: its session is over.
+        """
+        owner = self.owner
+        if owner.lost:
+            raise ClusterLostError(_out_of_reach(self, owner.lost))
+        return owner.future(self.id)
 
     def __await__(self) -> Generator[Any, None, T]:
         import asyncio  # late: a third of the time that importing all this takes
@@ -134,10 +149,13 @@ class ObjectRef(HtmlRepr, Generic[T]):
 
 def stale(ref: AnyRef) -> UsageError:
     """The error for a ref whose session is over, or is not the one that it was given to."""
-    return UsageError(
-        f"{ref!r} belongs to another session, or to one that was shut down: its value is out of "
-        "reach. Make it anew in this session."
-    )
+    lost = ref._owner.lost if ref._owner is not None else ""
+    return UsageError(_out_of_reach(ref, lost or "it belongs to another session"))
+
+
+def _out_of_reach(ref: AnyRef, why: str) -> str:
+    reason = why.partition("\n")[0].rstrip(".")
+    return f"{ref!r} is out of reach: {reason}. Make its value anew in the session of now."
 
 
 def check_owner(owner: RefOwner, refs: Iterable[AnyRef]) -> None:
@@ -181,13 +199,18 @@ class ObjectRefGenerator(HtmlRepr, Generic[T]):
         return self.next(None)
 
     def next(self, timeout: float | None = None) -> ObjectRef[T]:
-        """The next ref, waiting for it at most `timeout` seconds.
+        """The next ref. Blocks until it was yielded.
+
+        Args:
+            timeout: seconds to wait at most; 0 only looks; None waits for ever.
 
         Raises:
             StopIteration: the task has ended.
             GetTimeoutError: nothing was yielded in time; call again.
+            UsageError: the timeout is negative or no number.
         """
-        ref = self._take(self._owner.next_item(self.task_id, self._index, timeout))
+        timeout_s = check_timeout(timeout)
+        ref = self._take(self._owner.next_item(self.task_id, self._index, timeout_s))
         if ref is None:
             raise StopIteration
         return ref

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from parallax.errors import UsageError
+from parallax.options import check_timeout as check_timeout
 from parallax.refs import ObjectRef, ObjectRefGenerator
 
 
@@ -15,13 +16,16 @@ def refs_of(value: Any, verb: str) -> list[ObjectRef[Any]]:
     Raises:
         TypeError: something else is there.
     """
-    if isinstance(value, str | bytes):
-        raise TypeError(f"{verb} takes ObjectRefs, not {_kind(value)}: {_short(value)}.")
-    if not isinstance(value, Sequence):
+    if isinstance(value, ObjectRef):
+        raise TypeError(f"{verb} takes a list of refs; for one ref write {verb}([ref]).")
+    if isinstance(value, ObjectRefGenerator):
+        raise TypeError(f"{verb} takes ObjectRefs; iterate over the generator to get its refs.")
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
         try:
-            value = list(value)
+            value = list(_iterable(value))
         except TypeError:
-            raise TypeError(f"{verb} takes a list of ObjectRefs, not {_kind(value)}.") from None
+            one = "an ObjectRef or a list of them" if verb == "get" else "a list of ObjectRefs"
+            raise TypeError(f"{verb} takes {one}, not {_kind(value)}: {_short(value)}.") from None
     for position, ref in enumerate(value):
         if type(ref) is not ObjectRef:
             raise TypeError(
@@ -30,17 +34,26 @@ def refs_of(value: Any, verb: str) -> list[ObjectRef[Any]]:
     return list(value)
 
 
-def check_timeout(timeout: object) -> float | None:
-    """A timeout in seconds, None for none.
+def check_count(name: str, value: object, most: int, limit: str = "") -> int:
+    """An int from 1 to `most`.
+
+    Args:
+        name: of the argument, for the message.
+        limit: what `most` is, in words.
 
     Raises:
-        UsageError: it is negative or no number.
+        UsageError: it is something else.
     """
-    if timeout is None:
-        return None
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout >= 0:
-        raise UsageError(f"timeout={timeout!r} must be seconds of at least 0, or None.")
-    return float(timeout)
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+        raise UsageError(f"{name}={value!r} must be an int from 1 to {limit}{most:,}.")
+    return value
+
+
+def _iterable(value: Any) -> Any:
+    # Their items are no refs; say what was given, and not what the first letter is.
+    if isinstance(value, str | bytes):
+        raise TypeError
+    return value
 
 
 def _kind(value: object) -> str:

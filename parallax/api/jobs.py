@@ -13,9 +13,9 @@ from parallax.api.checks import check_timeout
 from parallax.errors import ClusterLostError, UsageError
 from parallax.ids import hex_id
 from parallax.messages import Failure
-from parallax.refs import ObjectRef
+from parallax.refs import ObjectRef, ObjectRefGenerator
 from parallax.reprs import HtmlRepr
-from parallax.sessions.current import current
+from parallax.sessions.current import current, current_of
 from parallax.sessions.jobs import named_job
 from parallax.sessions.protocol import Session
 
@@ -145,17 +145,23 @@ def jobs() -> list[Job]:
     return [Job(row["id"], session) for row in session.ask("jobs")]
 
 
-def job_of(ref: ObjectRef[Any]) -> Job:
-    """The job whose task made this object.
+def job_of(ref: ObjectRef[Any] | ObjectRefGenerator[Any]) -> Job:
+    """The job whose task made this object, or makes it. One round trip to the hub.
+
+    Args:
+        ref: what a task returned, or the generator of one that still runs.
 
     Raises:
-        UsageError: no task made it, or its job is forgotten.
+        TypeError: `ref` is no ref.
+        UsageError: no task made it, its job is forgotten, or it is of another session.
     """
-    session = current()
+    if not isinstance(ref, ObjectRef | ObjectRefGenerator):
+        raise TypeError(f"job_of takes an ObjectRef, not {type(ref).__name__}.")
+    session = current_of([ref])
     try:
-        number = session.ask("task", ref.id)["job"]
-    except LookupError as error:
-        raise UsageError(f"{ref!r}: {error}") from error
+        number = session.ask("task", ref.id if isinstance(ref, ObjectRef) else ref.task_id)["job"]
+    except LookupError:
+        raise UsageError(f"{ref!r}: the cluster remembers no task that makes it.") from None
     if not number:
         raise UsageError(f"{ref!r} was made by put, not by a task.")
     return Job(number, session)

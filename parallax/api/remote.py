@@ -84,7 +84,7 @@ class RemoteFunction(HtmlRepr, Generic[P, T]):
         """
         if not iterables:
             raise UsageError("map needs at least one iterable: f.map(range(10)).")
-        if chunk != "auto" and (isinstance(chunk, bool | str) or chunk < 1):
+        if chunk != "auto" and (not isinstance(chunk, int) or isinstance(chunk, bool) or chunk < 1):
             raise UsageError(f'chunk={chunk!r} must be an int of at least 1, or "auto".')
         for iterable in iterables:
             if isinstance(iterable, ObjectRef):

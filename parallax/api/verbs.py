@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar, overload
 
-from parallax.api.checks import check_timeout, refs_of
+from parallax.api.checks import check_count, check_timeout, refs_of
 from parallax.api.remote import RemoteFunction
 from parallax.errors import GetTimeoutError, ParallaxError, UsageError
+from parallax.options import MAX_COUNT
 from parallax.refs import ObjectRef, ObjectRefGenerator
 from parallax.sessions.current import current, current_of
 from parallax.sessions.frames import user_frames
@@ -74,8 +76,6 @@ def get(refs: Any, *, timeout: float | None = None) -> Any:
     try:
         if type(refs) is ObjectRef:
             return current_of([refs]).get([refs], timeout_s)[0]
-        if isinstance(refs, ObjectRefGenerator):
-            raise TypeError("get takes ObjectRefs; iterate over the generator to get its refs.")
         found = refs_of(refs, "get")
         return current_of(found).get(found, timeout_s)
     except ParallaxError as error:
@@ -106,18 +106,14 @@ def wait(
         TypeError: `refs` is a bare ref.
         ValueError: it is empty or has duplicates, or `num_returns` is out of range.
     """
-    if isinstance(refs, ObjectRef):
-        raise TypeError("wait takes a list of refs; for one ref write wait([ref]).")
     found = refs_of(refs, "wait")
     timeout_s = check_timeout(timeout)
     if not found:
-        raise UsageError("wait needs at least one ref.")
+        raise UsageError("wait needs at least one ref, and the list is empty.")
     if len(set(found)) != len(found):
-        raise UsageError("wait takes each ref once; the list has duplicates.")
-    if isinstance(num_returns, bool) or not 1 <= num_returns <= len(found):
-        raise UsageError(
-            f"num_returns={num_returns!r} must be from 1 to the number of refs, {len(found)}."
-        )
+        twice = next(ref for ref, times in Counter(found).items() if times > 1)
+        raise UsageError(f"wait takes each ref once; the list has duplicates, such as {twice!r}.")
+    check_count("num_returns", num_returns, len(found), "the number of refs, ")
     done = current_of(found).wait(found, num_returns, timeout_s, fetch=fetch_local)
     ready = [ref for ref in found if ref.id in done][:num_returns]
     chosen = {ref.id for ref in ready}
@@ -184,8 +180,8 @@ def map_unordered(
     limit = backpressure
     if limit is None:
         limit = 4 * max(1, int(current().ask("resources")["total"].get("CPU", 1)))
-    elif isinstance(limit, bool) or limit < 1:
-        raise UsageError(f"backpressure={backpressure!r} must be an int of at least 1.")
+    else:
+        check_count("backpressure", limit, MAX_COUNT)
     return _map_unordered(function, iter(items), limit)
 
 
@@ -219,6 +215,9 @@ def cancel(
         TypeError: `ref` is no ref.
     """
     if not isinstance(ref, ObjectRef | ObjectRefGenerator):
-        raise TypeError(f"cancel takes an ObjectRef, not {type(ref).__name__}.")
+        raise TypeError(
+            f"cancel takes one ObjectRef, not {type(ref).__name__}. A whole job ends with "
+            "parallax.job_of(ref).cancel()."
+        )
     number = ref.id if isinstance(ref, ObjectRef) else ref.task_id
     current_of([ref]).cancel([number], force=force, recursive=recursive)

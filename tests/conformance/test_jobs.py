@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import pickle
 import subprocess
 import sys
 import textwrap
@@ -248,6 +250,31 @@ def test_a_job_goes_on_when_more_is_submitted() -> None:
 def test_job_of_what_was_put() -> None:
     with pytest.raises(px.errors.UsageError, match="put"):
         px.job_of(px.put(1))
+
+
+@pytest.mark.parametrize("wrong", [5, None, [1]])
+def test_job_of_something_else(wrong: Any) -> None:
+    with pytest.raises(TypeError, match="job_of takes an ObjectRef"):
+        px.job_of(wrong)
+
+
+def test_job_of_a_stream() -> None:
+    @px.remote(backpressure=1)
+    def count() -> Iterator[int]:
+        yield from range(3)
+
+    with px.job("stream") as job:
+        generator = count.remote()
+        assert px.job_of(generator) == job
+    assert len(list(generator)) == 3
+
+
+def test_job_of_what_nobody_knows() -> None:
+    text = pickle.dumps(px.put(1))
+    gc.collect()
+    px.get(same.remote(0))
+    with pytest.raises(px.errors.UsageError, match="remembers no task"):
+        px.job_of(pickle.loads(text))
 
 
 def test_job_of_an_item_of_a_stream() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import Iterator
@@ -176,8 +177,12 @@ def test_stale_refs_after_shutdown(address: str | None) -> None:
         lambda: px.wait(refs),
         lambda: px.cancel(refs[1]),
         lambda: list(px.as_completed(refs)),
+        lambda: px.job_of(refs[1]),
     ):
         with pytest.raises(px.errors.UsageError, match="shut down"):
+            use()
+    for use in (lambda: refs[1].future(), lambda: asyncio.run(_await(refs[1]))):
+        with pytest.raises(px.errors.ClusterLostError, match="shut down"):
             use()
     # None of these has started a pool.
     assert not px.is_initialized()
@@ -192,6 +197,10 @@ def test_stale_refs_after_shutdown(address: str | None) -> None:
         with pytest.raises(px.errors.UsageError, match="shut down"):
             use()
     assert px.get(same.remote(4)) == 4
+
+
+async def _await(ref: px.ObjectRef[Any]) -> Any:
+    return await ref
 
 
 def test_shutdown_wakes_those_who_wait(gate: Gate) -> None:
