@@ -69,13 +69,13 @@ class TaskOptions:
     def check(self) -> None:
         """Raise `UsageError` for the first value that makes no sense."""
         for name in ("num_cpus", "num_gpus", "memory"):
-            _require_amount(name, getattr(self, name))
+            check_amount(name, getattr(self, name))
         if self.num_gpus > 1 and self.num_gpus != int(self.num_gpus):
             raise UsageError(
                 f"num_gpus={self.num_gpus}: above 1 it must be a whole number; a fraction shares "
                 "one GPU."
             )
-        self._check_resources()
+        check_resources(self.resources)
         returns = self.num_returns
         if not (returns is None or returns == "streaming" or _is_count(returns)):
             raise UsageError(
@@ -108,17 +108,6 @@ class TaskOptions:
             if getattr(self, name):
                 raise UsageError(f"{name}={getattr(self, name)!r}: {why}.")
 
-    def _check_resources(self) -> None:
-        if self.resources is None:
-            return
-        if not isinstance(self.resources, Mapping):
-            raise UsageError(f"resources={self.resources!r} must be a dict of names to amounts.")
-        for name, amount in self.resources.items():
-            if name in ("CPU", "GPU", "memory"):
-                option = {"CPU": "num_cpus", "GPU": "num_gpus"}.get(name, name)
-                raise UsageError(f"resources={{{name!r}: ...}}: use {option}={amount!r} instead.")
-            _require_amount(f"resources[{name!r}]", amount)
-
     @property
     def demand(self) -> dict[str, float]:
         """What the task reserves, by the name of the resource."""
@@ -134,6 +123,39 @@ _ALIASES = {
     "retries": "max_retries",
     "timeout": "timeout_s",
 }
+
+
+def check_amount(name: str, value: object) -> None:
+    """Check a number of cores, bytes, seconds or anything else that is reserved.
+
+    Raises:
+        UsageError: it is negative, huge or no number.
+    """
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, numbers.Real)
+        or not 0 <= float(value) <= MAX_AMOUNT
+    ):
+        raise UsageError(f"{name}={value!r} must be a number from 0 to {MAX_AMOUNT:g}.")
+
+
+def check_resources(resources: object) -> None:
+    """Check custom resources: names to amounts, or None.
+
+    Raises:
+        UsageError: they are something else, or have an option of their own.
+    """
+    if resources is None:
+        return
+    if not isinstance(resources, Mapping):
+        raise UsageError(f"resources={resources!r} must be a dict of names to amounts.")
+    for name, amount in resources.items():
+        if not isinstance(name, str):
+            raise UsageError(f"resources={resources!r}: the name {name!r} must be a string.")
+        if name in ("CPU", "GPU", "memory"):
+            option = {"CPU": "num_cpus", "GPU": "num_gpus"}.get(name, name)
+            raise UsageError(f"resources={{{name!r}: ...}}: use {option}={amount!r} instead.")
+        check_amount(f"resources[{name!r}]", amount)
 
 
 def check_timeout(timeout: object) -> float | None:
@@ -173,16 +195,7 @@ def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_COUNT
 
 
-def _require_amount(name: str, value: object) -> None:
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, numbers.Real)
-        or not 0 <= float(value) <= MAX_AMOUNT
-    ):
-        raise UsageError(f"{name}={value!r} must be a number from 0 to {MAX_AMOUNT:g}.")
-
-
 def _require_positive(name: str, value: object) -> None:
-    _require_amount(name, value)
+    check_amount(name, value)
     if value == 0:
         raise UsageError(f"{name}=0 must be more than 0.")

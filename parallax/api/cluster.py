@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-from parallax.errors import ClusterLostError, UsageError
+from parallax.errors import ClusterLostError
 from parallax.ids import hex_id
 from parallax.reprs import HtmlRepr
 from parallax.sessions import current as _current
@@ -74,7 +74,7 @@ class Session(HtmlRepr):
 
 
 def init(
-    address: str | None = None,
+    address: str | os.PathLike[str] | None = None,
     *,
     num_cpus: float | None = None,
     num_gpus: float | None = None,
@@ -110,7 +110,8 @@ def init(
         name: give the pool a name and let it outlive this process; `init` with the same name
             finds it again, from any notebook of this user.
         namespace: where names of actors live.
-        env_vars: environment variables of the engines.
+        env_vars: environment variables of the engines; inline, of this process, until the
+            session ends.
         seed: seed `random` and NumPy in each task, from this and the task's position: results
             do not depend on the number of engines.
         log_to_driver: show here what tasks print.
@@ -121,25 +122,27 @@ def init(
             that address.
         ClusterLostError: the pool does not start, or does not answer.
     """
-    if address is not None and name is not None:
-        raise UsageError("give an address to join a pool, or a name to start one, not both.")
-    if object_store_memory is not None and object_store_memory < 1 << 20:
-        raise UsageError(f"object_store_memory={object_store_memory!r}: at least 1 MiB, in bytes.")
     options = StartOptions(
-        address=os.fspath(address) if address is not None else None,
+        address=os.fspath(address) if isinstance(address, os.PathLike) else address,
         num_cpus=num_cpus,
         num_gpus=num_gpus,
-        resources=tuple(sorted((resources or {}).items())),
+        resources=_copied(resources),
         memory=memory,
         object_store_memory=object_store_memory,
         name=name,
         namespace=namespace,
-        env_vars=tuple(sorted((env_vars or {}).items())),
+        env_vars=_copied(env_vars),
         seed=seed,
         log_to_driver=log_to_driver,
     )
+    options.check()
     begin(options, ignore_reinit_error=ignore_reinit_error)
     return Session()
+
+
+def _copied(given: Mapping[str, Any] | None) -> Any:
+    """The caller may change its own; what is no mapping is refused later."""
+    return dict(given or {}) if given is None or isinstance(given, Mapping) else given
 
 
 def shutdown() -> None:

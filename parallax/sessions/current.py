@@ -68,8 +68,9 @@ def begin(options: StartOptions, *, ignore_reinit_error: bool) -> Session:
         ):
             return session
         raise UsageError(
-            f"parallax is connected already ({session!r}), with other arguments. Call "
-            "parallax.shutdown() first, or pass ignore_reinit_error=True to keep that session."
+            f"parallax is connected already ({session!r}), with "
+            f"{(_options or StartOptions()).differences(options)}. Call parallax.shutdown() first, "
+            "or pass ignore_reinit_error=True to keep that session."
         )
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from parallax.errors import ClusterLostError, UsageError
 from parallax.net.connection import Connection
 from parallax.net.shield import Shield
+from parallax.options import check_amount, check_resources
 from parallax.pool import local
 from parallax.pool.paths import connection_file
 from parallax.pool.resources import detect_resources
@@ -18,6 +21,9 @@ from parallax.sessions.protocol import Session
 
 if TYPE_CHECKING:
     from parallax.pool.client import Client
+
+MIN_STORE_BYTES = 1 << 20
+"""Less than one large value is no store."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,14 +33,70 @@ class StartOptions:
     address: str | None = None
     num_cpus: float | None = None
     num_gpus: float | None = None
-    resources: tuple[tuple[str, float], ...] = ()
+    resources: Mapping[str, float] = field(default_factory=dict)
     memory: float | None = None
     object_store_memory: int | None = None
     name: str | None = None
     namespace: str | None = None
-    env_vars: tuple[tuple[str, str], ...] = ()
+    env_vars: Mapping[str, str] = field(default_factory=dict)
     seed: int | None = None
     log_to_driver: bool = True
+
+    def check(self) -> None:
+        """Raise `UsageError` for the first value that makes no sense."""
+        for name in ("address", "name", "namespace"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, str):
+                raise UsageError(f"{name}={value!r} must be a string.")
+        if self.address is not None and self.name is not None:
+            raise UsageError("give an address to join a pool, or a name to start one, not both.")
+        if self.name == "":
+            raise UsageError(
+                "name='' must not be empty; without a name the pool is this process's."
+            )
+        for name in ("num_cpus", "num_gpus", "memory", "object_store_memory"):
+            if (value := getattr(self, name)) is not None:
+                check_amount(name, value)
+        if self.object_store_memory is not None and self.object_store_memory < MIN_STORE_BYTES:
+            raise UsageError(
+                f"object_store_memory={self.object_store_memory!r}: at least 1 MiB, in bytes."
+            )
+        check_resources(self.resources)
+        if not isinstance(self.env_vars, Mapping):
+            raise UsageError(f"env_vars={self.env_vars!r} must be a dict of names to values.")
+        for variable in self.env_vars.items():
+            if not all(isinstance(part, str) and "\0" not in part for part in variable):
+                raise UsageError(
+                    f"env_vars: the name {variable[0]!r} and its value, of type "
+                    f"{type(variable[1]).__name__}, must be strings without null characters."
+                )
+            if not variable[0] or "=" in variable[0]:
+                raise UsageError(f"env_vars: {variable[0]!r} cannot be the name of a variable.")
+        if self.seed is not None and (
+            isinstance(self.seed, bool) or not isinstance(self.seed, int)
+        ):
+            raise UsageError(f"seed={self.seed!r} must be an int, or None.")
+
+    def differences(self, other: StartOptions) -> str:
+        """What differs, as these options have it and as the others do."""
+        return ", ".join(
+            f"{name}={self._shown(name)} instead of {other._shown(name)}"
+            for name in (field.name for field in fields(self))
+            if getattr(self, name) != getattr(other, name)
+        )
+
+    @property
+    def of_a_new_pool(self) -> str:
+        """The given arguments that mean something for a new pool only."""
+        names = ("num_cpus", "num_gpus", "resources", "memory", "object_store_memory", "env_vars")
+        default = StartOptions()
+        given = [name for name in names if getattr(self, name) != getattr(default, name)]
+        return ", ".join(f"{name}={self._shown(name)}" for name in given)
+
+    def _shown(self, name: str) -> str:
+        value = getattr(self, name)
+        # Their values may be secrets.
+        return f"<{len(value)} variables>" if name == "env_vars" else repr(value)
 
     @property
     def pool(self) -> local.PoolRequest:
@@ -44,7 +106,7 @@ class StartOptions:
             num_gpus=self.num_gpus,
             resources=dict(self.resources),
             memory=self.memory,
-            object_store_memory=self.object_store_memory,
+            object_store_memory=int(self.object_store_memory) if self.object_store_memory else None,
             env_vars=dict(self.env_vars),
             name=self.name or "",
         )
@@ -65,11 +127,16 @@ def start(options: StartOptions) -> Session:
         )
         from parallax.sessions.inline import InlineSession  # late: few processes need it
 
-        return InlineSession(resources, namespace=options.namespace or "", seed=options.seed)
+        return InlineSession(
+            resources,
+            namespace=options.namespace or "",
+            env_vars=options.env_vars,
+            seed=options.seed,
+        )
     if address is not None and address.split(":")[0] == "ray":
         raise UsageError("sessions on Ray clusters are not part of this version yet.")
     if address is not None:
-        return _join(_find(address), options)
+        return _join_running(_find(address), options)
     if options.name:
         return _join_or_start(options)
     process: local.PoolProcess | None = None
@@ -100,8 +167,19 @@ def _enter(process: local.PoolProcess, connection: Connection) -> Client:
 
 def _join_or_start(options: StartOptions) -> Session:
     """`init(name=...)`: the pool of that name when it runs, else a new one that outlives us."""
+    called_at = time.time()
     connection, note = local.join_or_start(options.pool)
     _tell(note)
+    if connection.started_at < called_at:
+        return _join_running(connection, options)
+    return _join(connection, options)
+
+
+def _join_running(connection: Connection, options: StartOptions) -> Session:
+    """Join a pool that is what it is, whatever was asked for."""
+    if ignored := options.of_a_new_pool:
+        which = connection.name or connection.cluster
+        _tell(f"the pool {which} runs already; of no effect on it: {ignored}.")
     return _join(connection, options)
 
 

@@ -55,3 +55,17 @@ def test_two_sessions_on_one_pool_do_not_see_each_others_refs(name: str) -> None
         """
     assert run(code) == "True\n"
     assert px.get(ref) == 1
+
+
+def test_joining_says_which_arguments_have_no_effect(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    px.init(name=name, num_cpus=1, env_vars={"TOKEN": "secret"})
+    assert capsys.readouterr().err == ""
+    px.shutdown()
+    for join in ({"address": name}, {"name": name}):
+        with px.init(**join, num_cpus=7, env_vars={"TOKEN": "secret"}):
+            assert px.cluster_resources()["CPU"] == 1
+        said = capsys.readouterr().err
+        assert f"{name} runs already; of no effect on it: num_cpus=7" in said
+        assert "secret" not in said

@@ -113,7 +113,7 @@ def test_functions_work_across_kinds_of_sessions(address: str | None) -> None:
 @each_session
 def test_a_second_init_raises(address: str | None) -> None:
     session = px.init(address, num_cpus=2)
-    with pytest.raises(px.errors.UsageError, match=r"ignore_reinit_error"):
+    with pytest.raises(px.errors.UsageError, match=r"num_cpus=2 instead of 1.*ignore_reinit"):
         px.init(address, num_cpus=1)
     assert not session.closed
     assert px.cluster_resources()["CPU"] == 2
@@ -139,12 +139,30 @@ def test_a_second_init_that_agrees_or_ignores_keeps_the_session(address: str | N
         {"memory": -5},
         {"resources": {"crane": -1}},
         {"object_store_memory": 10},
+        {"num_cpus": "2"},
+        {"num_gpus": "1"},
+        {"memory": "1G"},
+        {"object_store_memory": "1G"},
+        {"resources": ["crane"]},
+        {"resources": {"crane": "2"}},
+        {"resources": {"CPU": 2}},
+        {"resources": {5: 2}},
+        {"env_vars": ["A"]},
+        {"env_vars": {"A": 1}},
+        {"env_vars": {"A=B": "1"}},
+        {"env_vars": {"": "1"}},
+        {"seed": "x"},
+        {"seed": 1.5},
+        {"name": 5},
+        {"name": ""},
+        {"namespace": 5},
+        {"address": 5},
         {"address": "inline", "name": "both"},
     ],
     ids=str,
 )
 def test_arguments_that_make_no_sense(options: dict[str, Any]) -> None:
-    with pytest.raises(px.errors.UsageError):
+    with pytest.raises(px.errors.UsageError, match=next(iter(options))):
         px.init(**options)
     assert not px.is_initialized()
 
@@ -234,8 +252,9 @@ def test_env_vars_and_namespace(address: str | None) -> None:
     session = px.init(address, num_cpus=1, env_vars={"COLOUR": "green"}, namespace="mine")
     assert session.namespace == "mine"
     assert px.get_runtime_context().namespace == "mine"
-    if address is None:
-        assert px.get(environment.remote("COLOUR")) == "green"
+    assert px.get(environment.remote("COLOUR")) == "green"
+    px.shutdown()
+    assert "COLOUR" not in os.environ
 
 
 @each_session

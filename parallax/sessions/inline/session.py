@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import os
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -41,12 +42,18 @@ class InlineSession:
 
     Args:
         resources: what tasks may ask for.
+        env_vars: set in this process until the session ends.
     """
 
     name = "inline"
 
     def __init__(
-        self, resources: Mapping[str, float], *, namespace: str = "", seed: int | None = None
+        self,
+        resources: Mapping[str, float],
+        *,
+        namespace: str = "",
+        env_vars: Mapping[str, str] | None = None,
+        seed: int | None = None,
     ) -> None:
         self.namespace = namespace
         self.cluster = new_token()
@@ -58,6 +65,10 @@ class InlineSession:
         self._seeds = Seeds(seed)
         self._submissions = Submissions()
         self._jobs = JobChooser(self.cluster, self.open_job)
+        env_vars = env_vars or {}
+        self._environment = {name: os.environ.get(name) for name in env_vars}
+        """What the variables were before."""
+        os.environ.update(env_vars)
         register_owner(self)
 
     @property
@@ -77,6 +88,11 @@ class InlineSession:
         self.lost = self.lost or "this session was shut down"
         forget_owner(self)
         self._book.clear()
+        for name, before in self._environment.items():
+            os.environ.pop(name, None)
+            if before is not None:
+                os.environ[name] = before
+        self._environment = {}
 
     # ---- tasks ------------------------------------------------------------------------------
 
