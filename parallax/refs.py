@@ -245,7 +245,8 @@ class ObjectRefGenerator(HtmlRepr, Generic[T]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         raise TypeError(
-            "an ObjectRefGenerator is read where it was made: pass its refs on, one by one."
+            "cannot pickle an ObjectRefGenerator: it is read where it was made. Pass its refs on, "
+            "one by one."
         )
 
     def __del__(self) -> None:

@@ -183,7 +183,7 @@ class Executor:
         limit = template.spec.backpressure
         items = iterate_items(result, template.spec.name)
         for index, item in enumerate(items):
-            packed = pack(item)
+            packed = pack(item, name=f"an item of {template.spec.name}")
             # No interrupt between writing a value and telling of it, or it stays for ever.
             self._interrupts.end()
             value = self._send_value(packed)

@@ -136,7 +136,9 @@ class _Nowhere(io.RawIOBase):
 def _join(links: Sequence[Link], name: str) -> str:
     if not links:
         return "it"
-    words = name if links[0].joins else ""
+    words = ""
+    if links[0].joins:
+        words = name if name.isidentifier() else "its part "
     for link in links:
         separator = " → " if words and not link.joins else ""
         words += separator + link.words
@@ -158,4 +160,4 @@ def _because(reason: BaseException) -> str:
     text = str(reason)
     if "cannot pickle" in text or "can't pickle" in text.lower():
         return "which cannot be pickled"
-    return f"and pickling it raised {type(reason).__name__}: {text[:_MAX_REASON_CHARS]}"
+    return f"and pickling it raised {type(reason).__name__}: {text[:_MAX_REASON_CHARS].rstrip('.')}"

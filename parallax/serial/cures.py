@@ -52,6 +52,8 @@ _BY_TYPE = {
     "weakref.ProxyType": "Pass the object that it refers to.",
     "weakref.CallableProxyType": "Pass the object that it refers to.",
     "_weakref.ReferenceType": "Pass the object that it refers to.",
+    "parallax.refs.ObjectRefGenerator": "Pass its refs on, one by one.",
+    "parallax.api.cluster.Session": "A task has a session of its own, on the same cluster.",
     "concurrent.futures._base.Executor": _LIVES_HERE,
     "multiprocessing.pool.Pool": _LIVES_HERE,
     "threading.Thread": _LIVES_HERE,

@@ -123,6 +123,9 @@ def _remote_traceback(record: _Record) -> str:
     if len(parts) > _MAX_WAITS:
         half = _MAX_WAITS // 2
         parts[half:-half] = [f"… {len(parts) - _MAX_WAITS} more tasks waited for it …"]
-    who = f"Task {record.task_name!r} raised it:\n\n" if record.task_name else ""
-    parts.append(who + record.text)
+    if not record.text:
+        parts.append(f"Task {record.task_name!r} failed with it." if record.task_name else "")
+    else:
+        who = f"Task {record.task_name!r} raised it:\n\n" if record.task_name else ""
+        parts.append(who + record.text)
     return "\n\n".join(parts)

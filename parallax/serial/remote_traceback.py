@@ -6,12 +6,16 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
+from parallax.errors import SerializationError, UsageError
+
 MAX_CHARS = 32_000
 """A longer traceback loses its middle."""
 
 _MAX_CHAIN = 8
 _PARALLAX = str(Path(__file__).resolve().parent.parent) + "/"
 _IMPORT_MACHINERY = "<frozen importlib"
+_PICKLERS = ("/cloudpickle/", "/dill/", "/pickle.py")
+MAX_HEADLINE_CHARS = 400
 
 _CAUSE = "\nThe above exception was the direct cause of the following exception:\n\n"
 _CONTEXT = "\nDuring handling of the above exception, another exception occurred:\n\n"
@@ -22,10 +26,17 @@ def format_error(error: BaseException) -> str:
 
     The notes of the error itself are left out; they travel with it and Python prints them. Never
     raises, whatever the error's own methods do.
+
+    Returns:
+        The text; empty where no frame of the user's has to do with it and the message says it all:
+        that is so for what Parallax itself has against a task's return value.
     """
     try:
         report = traceback.TracebackException.from_exception(error)
         report.__notes__ = None
+        if type(error) in (UsageError, SerializationError) and _is_ours(report):
+            text = describe(error)
+            return "" if is_short(text) else "".join(report.format_exception_only()).rstrip("\n")
         return shorten("".join(_format_chain(report)).rstrip("\n"))
     except Exception as failure:  # noqa: BLE001 - user types may break the formatting itself
         name = type(error).__name__
@@ -47,12 +58,29 @@ def describe(error: BaseException) -> str:
         return f"<a {type(error).__name__} that cannot be printed>"
 
 
+def is_short(text: str) -> bool:
+    """Whether it fits in one line."""
+    return "\n" not in text and len(text) <= MAX_HEADLINE_CHARS
+
+
 def shorten(text: str, max_chars: int = MAX_CHARS) -> str:
     """The text, without its middle when it is longer than ``max_chars``."""
     if len(text) <= max_chars:
         return text
     head, tail = max_chars // 4, max_chars * 3 // 4
     return f"{text[:head]}\n… {len(text) - head - tail:,} characters left out …\n{text[-tail:]}"
+
+
+def _is_ours(report: traceback.TracebackException) -> bool:
+    """Whether all frames are those of Parallax and of what pickles for it."""
+    node: traceback.TracebackException | None = report
+    while node is not None:
+        for frame in node.stack:
+            file = frame.filename
+            if not file.startswith(_PARALLAX) and not any(part in file for part in _PICKLERS):
+                return False
+        node = node.__cause__ or node.__context__
+    return True
 
 
 def _format_chain(report: traceback.TracebackException) -> Iterator[str]:

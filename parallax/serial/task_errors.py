@@ -9,10 +9,10 @@ from typing import Any
 from weakref import ReferenceType, WeakKeyDictionary, ref
 
 from parallax.errors import TaskError
+from parallax.serial.remote_traceback import MAX_HEADLINE_CHARS, is_short
 
 _HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: made by a class statement, not compiled in
 _MAX_NAMED_TYPES = 256
-_MAX_MESSAGE_CHARS = 400
 _ARGS = vars(BaseException)["args"]
 # `obj` of AttributeError and NameError is the object that lacked the name: it may be anything,
 # and pickle leaves it out as well.
@@ -217,10 +217,9 @@ def _new_type(name: str, bases: tuple[type, ...]) -> type[ArrivedTaskError]:
 
 def _headline(message: str) -> str:
     """The message where it is short: in full it stands at the end of the traceback below."""
-    line, _, rest = message.partition("\n")
-    if rest or len(line) > _MAX_MESSAGE_CHARS:
-        return f"{line[:_MAX_MESSAGE_CHARS]} …"
-    return line
+    if is_short(message):
+        return message
+    return f"{message.partition(chr(10))[0][:MAX_HEADLINE_CHARS]} …"
 
 
 def _arguments(args: tuple[Any, ...]) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from parallax.errors import ParallaxError
+from parallax.errors import ParallaxError, SerializationError
 from parallax.serial.arrays import (
     ArrayPickler,
     DillValuePickler,
@@ -95,15 +95,22 @@ def unpack(data: bytes | memoryview, buffers: Sequence[memoryview] = ()) -> Any:
     """Rebuild a packed value. Arrays are read-only views of `data` or `buffers`.
 
     Raises:
-        Exception: whatever the value's own classes raise while they are rebuilt, and
-            `ModuleNotFoundError` where their module is missing.
+        SerializationError: a class of the value is not to be found in this process.
+        Exception: whatever the value's own classes raise while they are rebuilt.
     """
-    if is_sealed(data):
-        stream, inner = open_sealed(data)
-        return pickle.loads(stream, buffers=inner)
-    if not buffers:
-        return pickle.loads(data)
-    return pickle.loads(data, buffers=[buffer.toreadonly() for buffer in buffers])
+    try:
+        if is_sealed(data):
+            stream, inner = open_sealed(data)
+            return pickle.loads(stream, buffers=inner)
+        if not buffers:
+            return pickle.loads(data)
+        return pickle.loads(data, buffers=[buffer.toreadonly() for buffer in buffers])
+    except (ImportError, AttributeError) as error:
+        raise SerializationError(
+            f"a value cannot be rebuilt in this process: {type(error).__name__}: "
+            f"{str(error).rstrip('.')}. The modules of its classes must be importable here too, in "
+            "the same version: install them, put their folder on sys.path, or pass plain data."
+        ) from error
 
 
 def dumps(value: Any) -> bytes:

@@ -8,6 +8,7 @@ import sys
 import threading
 import traceback
 import types
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -219,8 +220,15 @@ def test_a_result_whose_class_is_not_here() -> None:
         return made.Unknown()
 
     ref = call.remote(make)
-    with pytest.raises((ImportError, px.errors.ParallaxError), match="made_there"):
+    with pytest.raises(px.errors.ParallaxError, match=r"made_there.*importable here"):
         px.get(ref)
+    # An argument neither: the driver has the class, the engine has not.
+    made = types.ModuleType("made_here")
+    exec("class Unknown: pass", made.__dict__)
+    sys.modules["made_here"] = made
+    with pytest.raises(px.errors.SerializationError, match=r"made_here.*importable here"):
+        px.get(same.remote(made.Unknown()))
+    del sys.modules["made_here"]
     assert px.get(same.remote(1)) == 1
 
 
@@ -249,8 +257,60 @@ def test_a_captured_variable_that_cannot_be_pickled() -> None:
 
 
 def test_a_result_that_cannot_be_pickled() -> None:
-    with pytest.raises(px.errors.SerializationError, match="lock"):
+    with pytest.raises(px.errors.SerializationError, match="lock") as caught:
         px.get(call.remote(threading.Lock))
+    assert isinstance(caught.value, px.errors.TaskError)
+
+
+@pytest.mark.needs("parallax")
+def test_what_we_have_against_a_result_says_so_without_our_frames() -> None:
+    with pytest.raises(px.errors.SerializationError) as caught:
+        px.get(call.remote(lambda: {"deep": [threading.Lock()]}))
+    assert str(caught.value) == (
+        "cannot ship the return value of call: its part ['deep'][0] is a _thread.lock object, "
+        "which cannot be pickled. A lock holds in one process only: create it inside the task, or "
+        "use an actor instead.\n\nTask 'call' failed with it."
+    )
+    with pytest.raises(px.errors.UsageError) as wrong:
+        px.get(call.options(num_returns=2).remote(lambda: 5))
+    assert str(wrong.value).endswith("it returned int.\n\nTask 'call' failed with it.")
+
+
+@pytest.mark.needs("parallax")
+def test_an_item_that_cannot_be_pickled() -> None:
+    @px.remote
+    def locks() -> Iterator[Any]:
+        yield threading.Lock()
+
+    (ref,) = locks.remote()
+    with pytest.raises(px.errors.SerializationError, match="cannot ship an item of locks"):
+        px.get(ref)
+
+
+def test_a_reducer_that_raises_shows_where() -> None:
+    with pytest.raises(px.errors.SerializationError) as caught:
+        px.get(call.remote(Unwilling))
+    text = "".join(traceback.format_exception(caught.value))
+    assert 'raise KeyError("not me")  # here' in text
+
+
+class Unwilling:
+    def __reduce__(self) -> Any:
+        raise KeyError("not me")  # here
+
+
+@pytest.mark.needs("parallax")
+def test_what_belongs_to_this_process_says_so() -> None:
+    @px.remote
+    def count() -> Iterator[int]:
+        yield 1
+
+    generator = count.remote()
+    with pytest.raises(px.errors.SerializationError, match=r"Pass its refs on, one by one\.$"):
+        same.remote(generator)
+    list(generator)
+    with pytest.raises(px.errors.SerializationError, match="A task has a session of its own"):
+        same.remote(px.init())
 
 
 def test_an_argument_that_cannot_be_unpickled() -> None:

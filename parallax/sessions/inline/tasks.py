@@ -79,7 +79,8 @@ class InlineTask:
                 result = _outside_loop(lambda: asyncio.run(result))
             count = self.call.num_returns
             values = [result] if count == 1 else split_returns(result, count, self.call.name)
-            return [pack(value) for value in values]
+            name = f"the return value of {self.call.name}"
+            return [pack(value, name=name) for value in values]
 
     def retry(self, error: BaseException) -> bool:
         """Whether it should run again after this error; then it is ready to."""
@@ -138,7 +139,9 @@ class InlineStream(InlineTask):
             if self._items is None:
                 self._begin()
             item = self._step()
-            return None if item is _END else pack(item)
+            if item is _END:
+                return None
+            return pack(item, name=f"an item of {self.call.name}")
 
     def close(self) -> None:
         """Nobody reads it any more: let its ``finally`` blocks run."""
