@@ -11,7 +11,7 @@ from typing import Any
 
 from parallax.errors import ClusterLostError
 from parallax.ids import hex_id
-from parallax.reprs import HtmlRepr
+from parallax.reprs import HtmlRepr, Rows, plural
 from parallax.sessions import current as _current
 from parallax.sessions.current import begin, current, end, existing
 from parallax.sessions.start import StartOptions
@@ -67,9 +67,10 @@ class Session(HtmlRepr):
             engines = sum(len(node["engines"]) for node in self._session.ask("nodes"))
         except ClusterLostError:
             return f"<parallax session {self.name or self.cluster}: lost>"
+        ready = plural(engines, "engine") if engines else "engines start"
         return (
-            f"<parallax session {self.name or self.cluster}: {total.get('CPU', 0):g} CPUs, "
-            f"{engines} engines>"
+            f"<parallax session {self.name or self.cluster}: "
+            f"{plural(total.get('CPU', 0), 'CPU')}, {ready}>"
         )
 
 
@@ -159,8 +160,29 @@ def is_initialized() -> bool:
 
 
 def nodes() -> list[dict[str, Any]]:
-    """The hosts of the cluster, with their resources and engines, as plain data."""
-    return list(current().ask("nodes"))
+    """The hosts of the cluster, with their resources and engines, as plain data.
+
+    One round trip to the hub; a notebook shows a table.
+
+        >>> import parallax as px
+        >>> [node["alive"] for node in px.nodes()]
+        [True]
+
+    Returns:
+        For each host its number (``node``), ``host``, ``alive``, ``resources`` and ``available``
+        by name, and its ``engines`` with number, pid, state and the name of what each ``running``.
+    """
+    return Rows(current().ask("nodes"), ("node", "host", "engines", "free"), _node_cells)
+
+
+def _node_cells(node: dict[str, Any]) -> tuple[Any, ...]:
+    engines = node["engines"]
+    busy = sum(engine["state"] != "idle" for engine in engines)
+    free = ", ".join(
+        f"{name} {node['available'].get(name, 0):,.4g} of {total:,.4g}"
+        for name, total in node["resources"].items()
+    )
+    return str(node["node"]), node["host"], f"{len(engines)}, {busy} busy", free
 
 
 def cluster_resources() -> dict[str, float]:

@@ -14,14 +14,30 @@ from parallax.errors import ClusterLostError, UsageError
 from parallax.ids import hex_id
 from parallax.messages import Failure
 from parallax.refs import ObjectRef, ObjectRefGenerator
-from parallax.reprs import HtmlRepr
+from parallax.reprs import Rows, as_code, as_table, duration
 from parallax.sessions.current import current, current_of
 from parallax.sessions.jobs import named_job
 from parallax.sessions.protocol import Session
 
 
-class Job(HtmlRepr):
-    """One job: a snapshot of it is fetched whenever you look."""
+class Job:
+    """One job: what a cell, a script or a ``with job(...)`` block has submitted.
+
+    Whatever you look at is fetched anew, in one round trip to the hub. Thread-safe; it can be
+    passed to tasks of the same cluster.
+
+        >>> import parallax as px
+        >>> with px.job("doubling") as doubling:
+        ...     refs = px.remote(lambda x: 2 * x).map(range(3))
+        >>> doubling.results()
+        [0, 2, 4]
+        >>> doubling.name, doubling.state, doubling.counts["done"]
+        ('doubling', 'done', 3)
+
+    Raises:
+        ClusterLostError: (anything that is asked of it) its session is over.
+        UsageError: it is forgotten: the hub keeps the newest finished jobs only.
+    """
 
     def __init__(self, number: int, session: Session) -> None:
         self._number = number
@@ -39,7 +55,7 @@ class Job(HtmlRepr):
 
     @property
     def state(self) -> str:
-        """``running``, ``done``, ``failed`` or ``cancelled``."""
+        """``running`` while tasks are pending, then ``failed``, ``cancelled`` or ``done``."""
         return str(self._row()["state"])
 
     @property
@@ -59,19 +75,29 @@ class Job(HtmlRepr):
 
     @property
     def duration_s(self) -> float:
-        """Seconds from its start to its end, or to now."""
-        row = self._row()
-        return float((row["ended_at"] or time.time()) - row["started_at"])
+        """Seconds from its start to its end, or to now; 0 when nothing was submitted."""
+        return _duration_s(self._row())
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until no task of the job is pending; False when `timeout` seconds passed first."""
-        return self._session.wait_job(self._number, check_timeout(timeout))
+        """Wait until no task of the job is pending. Blocks; errors of tasks do not raise.
+
+        Args:
+            timeout: seconds to wait at most; 0 only looks; None waits for ever.
+
+        Returns:
+            Whether all have ended; False when the time was over first.
+        """
+        timeout_s = check_timeout(timeout)
+        with self._known():
+            return self._session.wait_job(self._number, timeout_s)
 
     def cancel(self) -> None:
-        """Cancel all its tasks that have not ended."""
-        session = self._session
-        if tasks := session.ask("job_tasks", self._number):
-            session.cancel(tasks, force=False, recursive=True)
+        """Cancel all its tasks that have not ended, and what they have submitted.
+
+        Returns at once; `wait` tells when they have ended. Tasks that ended stay as they are.
+        """
+        if tasks := self._ask("job_tasks"):
+            self._session.cancel(tasks, force=False, recursive=True)
 
     def results(self, timeout: float | None = None) -> list[Any]:
         """The values that its tasks have returned, in the order of submission; waits for them.
@@ -103,24 +129,44 @@ class Job(HtmlRepr):
             One ref for each value that the tasks return, in the order of submission. Refs to the
             failed tasks stay what they are.
         """
-        return self._session.retry_failed(self._number)
+        with self._known():
+            return self._session.retry_failed(self._number)
 
     def errors(self) -> list[BaseException]:
         """The errors of its failed tasks: the first 100."""
         from parallax.pool.failures import to_error  # late: few processes need it
 
         return [
-            to_error(msgspec.convert(failure, Failure))
-            for _, _, failure in self._session.ask("job_errors", self._number)
+            to_error(msgspec.convert(failure, Failure)) for _, _, failure in self._ask("job_errors")
         ]
 
     def output(self) -> str:
         """What its tasks have printed: the newest part."""
-        return "".join(text for _, _, text in self._session.ask("job_output", self._number))
+        return "".join(text for _, _, text in self._ask("job_output"))
 
     def _row(self) -> dict[str, Any]:
-        row: dict[str, Any] = self._session.ask("job", self._number)
+        row: dict[str, Any] = self._ask("job")
         return row
+
+    def _ask(self, what: str) -> Any:
+        with self._known():
+            return self._session.ask(what, self._number)
+
+    @contextmanager
+    def _known(self) -> Iterator[None]:
+        try:
+            yield
+        except LookupError:
+            raise UsageError(
+                f"the job {self.id} is forgotten: the cluster remembers the newest finished jobs."
+            ) from None
+
+    def _cells(self) -> tuple[Any, ...]:
+        try:
+            row = self._row()
+        except (ClusterLostError, UsageError):
+            return self.id, "out of reach"
+        return row["name"], row["state"], duration(_duration_s(row)), *totals_of(row).values()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Job) and other._number == self._number
@@ -128,21 +174,45 @@ class Job(HtmlRepr):
     def __hash__(self) -> int:
         return hash(self._number)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (self._number, self._session.cluster)
+
     def __repr__(self) -> str:
         try:
             row = self._row()
         except ClusterLostError:
             return f"<job {self.id}: its session is closed>"
-        except LookupError:
+        except UsageError:
             return f"<job {self.id}: forgotten>"
         counts = ", ".join(f"{n} {state}" for state, n in totals_of(row).items() if n)
-        return f"<job {row['name']!r} {row['state']}: {counts or 'no tasks'}>"
+        took = f"{'for' if row['state'] == 'running' else 'in'} {duration(_duration_s(row))}"
+        return f"<job {row['name']!r} {row['state']} {took}: {counts or 'no tasks'}>"
+
+    def _repr_html_(self) -> str:
+        try:
+            row = self._row()
+        except (ClusterLostError, UsageError):
+            return as_code(repr(self))
+        functions = [
+            (name, *(counts[state] for state in _BY_FUNCTION))
+            for name, counts in row["counts"].items()
+        ]
+        table = as_table(("function", *_BY_FUNCTION), functions) if functions else ""
+        return as_code(repr(self)) + table
 
 
 def jobs() -> list[Job]:
-    """The jobs of the cluster, newest first."""
+    """The jobs of the cluster, newest first. One round trip; a notebook shows a table.
+
+    >>> import parallax as px
+    >>> with px.job("newest"):
+    ...     ref = px.remote(len).remote("abc")
+    >>> px.jobs()[0].name
+    'newest'
+    """
     session = current()
-    return [Job(row["id"], session) for row in session.ask("jobs")]
+    found = [Job(row["id"], session) for row in session.ask("jobs")]
+    return Rows(found, ("job", "state", "took", *_STATES), Job._cells)
 
 
 def job_of(ref: ObjectRef[Any] | ObjectRefGenerator[Any]) -> Job:
@@ -188,9 +258,31 @@ def job(name: str) -> Iterator[Job]:
         named_job.reset(token)
 
 
+def _rebuild(number: int, cluster: str) -> Job:
+    session = current()
+    if session.cluster != cluster:
+        raise UsageError(
+            f"the job {hex_id(number)} is one of the cluster {cluster}, and this process is "
+            f"connected to {session.cluster}."
+        )
+    return Job(number, session)
+
+
+def _duration_s(row: dict[str, Any]) -> float:
+    started_at, ended_at = float(row["started_at"]), float(row["ended_at"])
+    if row["state"] == "running":
+        return max(0.0, time.time() - started_at)
+    return ended_at - started_at if ended_at else 0.0
+
+
+_BY_FUNCTION = ("pending", "done", "failed", "cancelled", "retried")
+"""States by function; the hub counts what runs by job alone."""
+_STATES = ("pending", "running", "done", "failed", "cancelled", "retried")
+
+
 def totals_of(row: dict[str, Any]) -> dict[str, int]:
     """The tasks of a job by state, all its functions together."""
-    totals = dict.fromkeys(("pending", "done", "failed", "cancelled", "retried"), 0)
+    totals = dict.fromkeys(_BY_FUNCTION, 0)
     for counts in row["counts"].values():
         for state in totals:
             totals[state] += counts[state]

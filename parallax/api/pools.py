@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import html
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from parallax.net.connection import Connection
 from parallax.pool import local
 from parallax.pool.config import PoolConfig
 from parallax.pool.paths import PREFIX, clusters_folder, runtime_folder
+from parallax.reprs import as_code
 from parallax.sessions.current import existing
 
 ANSWER_S = 5.0
@@ -154,7 +154,7 @@ class Pool:
         return f"<pool {what}: pid {self.pid}>"
 
     def _repr_html_(self) -> str:
-        return f"<code>{html.escape(repr(self))}</code>"
+        return as_code(repr(self))
 
 
 def pools(*, embedded: bool = False) -> list[Pool]:

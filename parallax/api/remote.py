@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from dataclasses import fields
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 from weakref import WeakKeyDictionary
 
@@ -130,7 +131,13 @@ class RemoteFunction(HtmlRepr, Generic[P, T]):
         return RemoteFunction, (self.function, self.task_options)
 
     def __repr__(self) -> str:
-        return f"<remote function {self.name}>"
+        given = "".join(
+            f", {field.name}={value!r}"
+            for field in fields(self.task_options)
+            if (value := getattr(self.task_options, field.name)) != field.default
+            and field.name != "name"
+        )
+        return f"<remote function {self.name}{self._shapes.signature}{given}>"
 
 
 @overload

@@ -26,6 +26,12 @@ class CallShapes:
         self.known: set[int | tuple[Any, ...]] = set()
         """A number of positional arguments; with keywords, a tuple of it and their names."""
 
+    @property
+    def signature(self) -> str:
+        """The signature as text, empty where nobody can tell it; cut when it is huge."""
+        signature = _signature(self._function)
+        return "" if signature is None else _text(signature)
+
     def learn(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Check a call whose shape is not known.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -128,6 +129,42 @@ def test_retry_failed_with_large_arguments(gate: Gate) -> None:
     # Nobody but the failed task had the other array.
     with contextlib.suppress(px.errors.ObjectLostError):
         assert px.get(two) == 200_000
+
+
+def test_streaming_tasks_that_failed_stay_as_they_are(gate: Gate) -> None:
+    @px.remote
+    def items(gate: Gate) -> Iterator[int]:
+        yield fail_while_closed.function(gate, 1)
+
+    with px.job("streams") as job:
+        generator = items.remote(gate)
+        single = fail_while_closed.remote(gate, 2)
+        (last,) = generator
+    assert job.wait()
+    assert job.counts["failed"] == 2
+    gate.open()
+    assert px.get(job.retry_failed()) == [2]
+    assert job.retry_failed() == []
+    assert job.counts == {**NOTHING, "failed": 1, "done": 1, "retried": 1}
+    for ref in (last, single):
+        with pytest.raises(RuntimeError, match="closed"):
+            px.get(ref)
+
+
+def test_retry_failed_of_several_returns_and_of_none(gate: Gate) -> None:
+    @px.remote
+    def pair(gate: Gate) -> tuple[int, int]:
+        return fail_while_closed.function(gate, 1), 2
+
+    with px.job("shapes") as job:
+        pair.options(num_returns=2).remote(gate)
+        pair.options(num_returns=0).remote(gate)
+    assert job.wait()
+    gate.open()
+    refs = job.retry_failed()
+    assert px.get(refs) == [1, 2]
+    assert job.wait()
+    assert job.counts == {**NOTHING, "done": 2, "retried": 2}
 
 
 def test_retry_of_nothing() -> None:

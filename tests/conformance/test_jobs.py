@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import pickle
+import re
 import subprocess
 import sys
 import textwrap
@@ -46,8 +47,65 @@ def test_its_name_id_and_state() -> None:
     assert job.state == "done"
     assert job.cell == ""
     assert px.job_of(ref).id == job.id
-    assert repr(job) == "<job 'named' done: 1 done>"
-    assert "&lt;job" in job._repr_html_()
+    assert re.fullmatch(r"<job 'named' done in \d+(\.\d)? m?s: 1 done>", repr(job))
+
+
+def test_its_html_counts_by_function() -> None:
+    with px.job("a & b") as job:
+        px.wait([*same.map(range(3)), fail.remote()], num_returns=4)
+    assert job.wait()
+    html = job._repr_html_()
+    assert html.startswith("<code>&lt;job &#x27;a &amp; b&#x27; failed in ")
+    assert "<tr><td>same</td><td></td><td>3</td><td></td><td></td><td></td></tr>" in html
+    assert "<tr><td>fail</td><td></td><td></td><td>1</td><td></td><td></td></tr>" in html
+
+
+def test_the_list_of_jobs_shows_as_a_table() -> None:
+    with px.job("first") as first:
+        px.get(same.remote(1))
+    assert first.wait()
+    jobs = px.jobs()
+    html = jobs._repr_html_()  # type: ignore[attr-defined]
+    assert re.search(r"<tr><td>first</td><td>done</td><td>[^<]+</td><td></td><td></td><td>1<", html)
+    assert isinstance(jobs, list)
+    assert jobs[:1] == [first]
+
+
+def test_a_long_list_is_cut() -> None:
+    for name in range(60):
+        with px.job(f"job {name}"):
+            pass
+    html = px.jobs()._repr_html_()  # type: ignore[attr-defined]
+    assert html.count("<tr>") == 51
+    assert "more" in html
+
+
+def test_nodes_show_as_a_table() -> None:
+    html = px.nodes()._repr_html_()  # type: ignore[attr-defined]
+    assert f"<td>{px.nodes()[0]['host']}</td>" in html
+    assert " of 2" in html
+
+
+def test_a_job_that_is_forgotten_says_so() -> None:
+    job = px.Job(2**40, px.jobs()[0]._session)
+    assert "forgotten" in repr(job)
+    assert "forgotten" in job._repr_html_()
+    for look in (lambda: job.state, job.wait, job.cancel, job.errors, job.output, job.retry_failed):
+        with pytest.raises(px.errors.UsageError, match="forgotten"):
+            look()
+
+
+def test_a_job_travels_to_tasks() -> None:
+    @px.remote
+    def name_of(job: px.Job) -> tuple[str, px.Job]:
+        return job.name, job
+
+    with px.job("travelling") as job:
+        pass
+    assert px.get(name_of.remote(job)) == ("travelling", job)
+    text = pickle.dumps(job).replace(job._session.cluster.encode(), b"f" * 12)
+    with pytest.raises(px.errors.UsageError, match="connected to"):
+        pickle.loads(text)
 
 
 @pytest.mark.parametrize("wrong", ["", None, 5])
@@ -80,6 +138,7 @@ def test_an_empty_job_is_done() -> None:
     assert job.wait(0)
     assert job.state == "done"
     assert job.counts == NOTHING
+    assert job.duration_s == 0
 
 
 @pytest.mark.needs("concurrency")
@@ -180,6 +239,25 @@ def test_when_it_started_and_how_long_it_took(gate: Gate) -> None:
     duration_s = job.duration_s
     assert 0 <= duration_s <= after - before + 1
     wait_until(lambda: time.time() > after + 0.01)
+    assert job.duration_s == duration_s
+
+
+@pytest.mark.parametrize("how", ["failed", "cancelled"])
+def test_a_job_that_ended_badly_has_a_final_duration(how: str) -> None:
+    @px.remote
+    def endless() -> Iterator[int]:
+        while True:
+            yield 1
+
+    with px.job(how) as job:
+        if how == "failed":
+            px.wait([fail.remote()])
+        else:
+            px.cancel(endless.options(backpressure=1).remote())
+    assert job.wait(30)
+    assert job.state == how
+    duration_s, seen_at = job.duration_s, time.time()
+    wait_until(lambda: time.time() > seen_at + 0.01)
     assert job.duration_s == duration_s
 
 

@@ -63,7 +63,9 @@ def test_init_and_shutdown(address: str | None) -> None:
     assert isinstance(session, px.Session)
     assert px.is_initialized()
     assert not session.closed
-    assert "1 CPUs" in repr(session)
+    assert "1 CPU, " in repr(session)
+    px.get(same.remote(1))
+    assert "1 CPU, 1 engine>" in repr(session)
     px.shutdown()
     assert not px.is_initialized()
     assert session.closed

@@ -71,7 +71,8 @@ def test_the_function_itself_is_within_reach() -> None:
     assert add.function(1, 2) == 3
     assert add.__name__ == "add"
     assert add.__doc__ == "Add two things."
-    assert repr(add) == "<remote function add>"
+    assert repr(add) == "<remote function add(a, b=10)>"
+    assert repr(px.remote(num_cpus=2, name="n")(max)) == "<remote function n, num_cpus=2>"
 
 
 def test_options_return_a_new_callable() -> None:

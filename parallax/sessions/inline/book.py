@@ -117,7 +117,8 @@ class InlineBook:
             else:
                 task.counts.failed += 1
                 task.job.fail(task.spec, task.call.name, failure)
-                self._calls[task.id] = task.call
+                if task.job.errors[-1].spec is task.spec:  # there was room for it
+                    self._calls[task.id] = task.call
             self._leave(task)
 
     def cancelled(self, task: InlineTask) -> None:
@@ -143,9 +144,10 @@ class InlineBook:
         """The failed tasks of a job, in the order of submission: they will be submitted anew."""
         with self.changed:
             record = self.jobs[job]
-            specs = [failed.spec for failed in record.errors]
-            taken = [(spec, self._calls.pop(spec.id)) for spec in specs]
-            taken = [(spec, call) for spec, call in taken if not call.streaming]
+            calls = ((failed.spec, self._calls[failed.spec.id]) for failed in record.errors)
+            taken = [(spec, call) for spec, call in calls if not call.streaming]
+            for spec, _ in taken:
+                del self._calls[spec.id]
             record.retried(spec.id for spec, _ in taken)
         return sorted(taken, key=lambda pair: pair[0].id)
 
