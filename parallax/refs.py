@@ -68,8 +68,16 @@ def forget_owner(owner: RefOwner) -> None:
 class ObjectRef(HtmlRepr, Generic[T]):
     """A reference to one immutable value, which may not exist yet.
 
-    Pass it to tasks, put it into containers, `parallax.get` it, or ``await`` it. Picklable and
-    hashable; the value is freed when the last reference anywhere is gone.
+    Pass it to tasks, put it into containers, `parallax.get` it, or ``await`` it. The value is
+    freed when the last reference anywhere is gone. Thread-safe, hashable, and picklable within
+    its cluster; `id` is its number there.
+
+        >>> import parallax as px
+        >>> ref = px.remote(len).remote("four")
+        >>> px.get(ref)
+        4
+        >>> ref
+        ObjectRef(..., ready)
     """
 
     __slots__ = ("__weakref__", "_owner", "id")
@@ -155,7 +163,7 @@ def stale(ref: AnyRef) -> UsageError:
 
 def _out_of_reach(ref: AnyRef, why: str) -> str:
     reason = why.partition("\n")[0].rstrip(".")
-    return f"{ref!r} is out of reach: {reason}. Make its value anew in the session of now."
+    return f"{ref!r} is out of reach: {reason}. Refs end with their session; make its value anew."
 
 
 def check_owner(owner: RefOwner, refs: Iterable[AnyRef]) -> None:
@@ -183,8 +191,18 @@ def _rebuild(cluster: str, object_id: int) -> ObjectRef[Any]:
 class ObjectRefGenerator(HtmlRepr, Generic[T]):
     """The results of a generator task, each a ref as soon as it was yielded.
 
-    Iterate over it with ``for`` or ``async for``. An exception in the task comes as the last
-    ref, whose `get` raises. A task whose generator is gone is cancelled.
+    Iterate over it with ``for`` or ``async for``; each step blocks, or awaits, until the next
+    value was yielded. An exception in the task comes as the last ref, whose `get` raises. A task
+    whose generator is gone is cancelled. To be read in one thread at a time, in the process that
+    made it.
+
+        >>> import parallax as px
+        >>> @px.remote
+        ... def count(n):
+        ...     for i in range(n):
+        ...         yield i
+        >>> [px.get(ref) for ref in count.remote(3)]
+        [0, 1, 2]
     """
 
     def __init__(self, task_id: int, owner: RefOwner) -> None:
