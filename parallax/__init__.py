@@ -8,7 +8,8 @@
 
     px.get(square.map(range(8)))
 
-Importing it starts nothing; the first task starts an engine pool.
+Importing it starts nothing; the first task starts an engine pool. Everything may be called from any
+thread, and inside tasks too, which share the session of their cluster.
 """
 
 from importlib import import_module

@@ -18,7 +18,15 @@ from parallax.sessions.start import StartOptions
 
 
 class Session(HtmlRepr):
-    """The connection that `init` made. A context manager that shuts it down at its end."""
+    """The connection that `init` made. A context manager that shuts it down at its end.
+
+    Thread-safe. Its repr asks the hub once.
+
+        >>> import parallax as px
+        >>> session = px.init()
+        >>> session.closed, len(session.cluster)
+        (False, 12)
+    """
 
     def __init__(self) -> None:
         self._session = current()
@@ -91,7 +99,8 @@ def init(
 ) -> Session:
     """Start an engine pool on this machine, or join one that runs.
 
-    Not needed before the first task: any verb starts a pool by itself.
+    Not needed before the first task: any verb starts a pool by itself. Blocks until the hub
+    answers, for some tenths of a second where a pool is started; the engines start meanwhile.
 
         >>> import parallax as px
         >>> with px.init(num_cpus=2) as session:  # doctest: +SKIP
@@ -149,13 +158,25 @@ def _copied(given: Mapping[str, Any] | None) -> Any:
 def shutdown() -> None:
     """Leave the cluster, and end it when this process started it. Twice does no harm.
 
-    Refs of the session are stale afterwards; functions work in the next session.
+    Blocks until the processes have ended, tenths of a second. Refs of the session are stale
+    afterwards; functions work in the next session. In a task it does nothing.
+
+        >>> import parallax as px
+        >>> px.shutdown()
+        >>> px.is_initialized()
+        False
     """
     end()
 
 
 def is_initialized() -> bool:
-    """Whether there is a session that works."""
+    """Whether there is a session that works. Starts none, and returns at once.
+
+    >>> import parallax as px
+    >>> session = px.init()
+    >>> px.is_initialized()
+    True
+    """
     return existing() is not None
 
 
@@ -186,12 +207,22 @@ def _node_cells(node: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def cluster_resources() -> dict[str, float]:
-    """What the cluster has in all: ``{"CPU": 8.0, "memory": ...}``."""
+    """What the cluster has in all, by name; memory in bytes. One round trip to the hub.
+
+    >>> import parallax as px
+    >>> sorted(px.cluster_resources())
+    ['CPU', ...'memory']
+    """
     return dict(current().ask("resources")["total"])
 
 
 def available_resources() -> dict[str, float]:
-    """What no task has reserved now."""
+    """What no task has reserved now, by name; memory in bytes. One round trip to the hub.
+
+    >>> import parallax as px
+    >>> px.available_resources()["CPU"] <= px.cluster_resources()["CPU"]
+    True
+    """
     return dict(current().ask("resources")["available"])
 
 
@@ -227,7 +258,15 @@ class RuntimeContext(HtmlRepr):
 
 
 def get_runtime_context() -> RuntimeContext:
-    """Where the calling code runs: task, node and engine."""
+    """Where the calling code runs: task, node and engine. Returns at once, without asking the hub.
+
+    >>> import parallax as px
+    >>> @px.remote
+    ... def attempt():
+    ...     return px.get_runtime_context().attempt_number
+    >>> px.get(attempt.remote())
+    0
+    """
     session = current()
     facts = session.context()
     return RuntimeContext(
@@ -245,11 +284,22 @@ def get_runtime_context() -> RuntimeContext:
 def timeline(path: str | os.PathLike[str] | None = None) -> list[dict[str, Any]]:
     """What ran where and when, as a Chrome trace (open it in ui.perfetto.dev).
 
+    One round trip to the hub, whatever runs; costs some microseconds a task.
+
+        >>> import parallax as px
+        >>> px.get(px.remote(abs).remote(-1))
+        1
+        >>> [event["ph"] for event in px.timeline()][-1:]
+        ['X']
+
     Args:
         path: also write it there, as JSON.
 
     Returns:
         One complete event a finished task, times in microseconds; the newest 100,000.
+
+    Raises:
+        OSError: it cannot be written there.
     """
     rows = current().ask("timeline")
     events: list[dict[str, Any]] = [

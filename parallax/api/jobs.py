@@ -218,6 +218,12 @@ def jobs() -> list[Job]:
 def job_of(ref: ObjectRef[Any] | ObjectRefGenerator[Any]) -> Job:
     """The job whose task made this object, or makes it. One round trip to the hub.
 
+        >>> import parallax as px
+        >>> with px.job("squares") as squares:
+        ...     ref = px.remote(pow).remote(3, 2)
+        >>> px.job_of(ref) == squares
+        True
+
     Args:
         ref: what a task returned, or the generator of one that still runs.
 
@@ -239,13 +245,22 @@ def job_of(ref: ObjectRef[Any] | ObjectRefGenerator[Any]) -> Job:
 
 @contextmanager
 def job(name: str) -> Iterator[Job]:
-    """Group what is submitted inside the block, under this name.
+    """Group what is submitted inside the block, under this name. Does not wait at its end.
 
-    >>> import parallax as px
-    >>> with px.job("squares") as squares:
-    ...     refs = px.remote(lambda x: x * x).map(range(3))
-    >>> squares.wait(), squares.counts["done"]
-    (True, 3)
+    It holds for the thread, or the asyncio task, that entered the block. What a task submits
+    belongs to the job of that task.
+
+        >>> import parallax as px
+        >>> with px.job("squares") as squares:
+        ...     refs = px.remote(lambda x: x * x).map(range(3))
+        >>> squares.wait(), squares.counts["done"]
+        (True, 3)
+
+    Args:
+        name: shown in views; several jobs may have the same.
+
+    Raises:
+        UsageError: the name is empty or no string.
     """
     if not isinstance(name, str) or not name:
         raise UsageError(f"a job's name must be a string that is not empty, not {name!r}.")

@@ -158,7 +158,9 @@ class Pool:
 
 
 def pools(*, embedded: bool = False) -> list[Pool]:
-    """The named pools of this user that run on this host, by name.
+    """The named pools of this user that run on this host, by name. Joins none of them.
+
+    Costs a look at a few files; does not block on pools that hang.
 
         >>> import parallax as px
         >>> [pool.name for pool in px.pools()]  # doctest: +SKIP

@@ -24,12 +24,16 @@ def put(value: T) -> ObjectRef[T]:
     """Store a value once, for any number of tasks to read.
 
     Large arrays, tables and frames go to shared memory; readers get read-only views of them
-    without a copy. Costs one copy of the value.
+    without a copy. Blocks while the value is written, which costs one copy of it; a small value
+    travels with the next message.
 
         >>> import parallax as px
         >>> ref = px.put([1, 2, 3])
         >>> px.get(ref)
         [1, 2, 3]
+
+    Args:
+        value: anything that can be pickled; later changes to it do not count.
 
     Raises:
         TypeError: `value` is a ref already.
@@ -56,7 +60,13 @@ def get(refs: Any, *, timeout: float | None = None) -> Any:
     """Wait for values and return them.
 
     Blocks, and may be called from any thread. A Ctrl-C, or the notebook's stop button, raises at
-    once and cancels the tasks that this call waits for.
+    once and cancels the tasks that this call waits for. A large value in shared memory costs
+    microseconds, whatever its size.
+
+        >>> import parallax as px
+        >>> refs = px.remote(abs).map([-1, -2])
+        >>> px.get(refs[0]), px.get(refs)
+        (1, [1, 2])
 
     Args:
         refs: one ref, or a sequence of refs.
@@ -66,9 +76,12 @@ def get(refs: Any, *, timeout: float | None = None) -> Any:
         The value, or a list of values in the order of the refs. Arrays are read-only.
 
     Raises:
+        TypeError: something else than refs.
+        UsageError: a ref of another session, or a timeout that makes no sense.
         TaskError: a task raised; the error is also of the type that the task raised.
         TaskCancelledError, TaskTimeoutError, EngineDiedError, ObjectLostError: what became of a
             task that has no value.
+        SerializationError: a class of the value is not to be found here.
         GetTimeoutError: not all values were there in time; also a TimeoutError.
         ClusterLostError: the cluster is gone.
     """
@@ -93,6 +106,13 @@ def wait(
 ) -> tuple[list[ObjectRef[T]], list[ObjectRef[T]]]:
     """Wait until some of the refs are ready, whether with a value or an error.
 
+    Blocks; errors of tasks do not raise here.
+
+        >>> import parallax as px
+        >>> ready, rest = px.wait(px.remote(abs).map([-1, -2]), num_returns=2)
+        >>> len(ready), rest
+        (2, [])
+
     Args:
         refs: distinct refs, at least one.
         num_returns: how many to wait for.
@@ -103,8 +123,8 @@ def wait(
         Two lists in the order of `refs`: ready ones, at most `num_returns`, and the rest.
 
     Raises:
-        TypeError: `refs` is a bare ref.
-        ValueError: it is empty or has duplicates, or `num_returns` is out of range.
+        TypeError: `refs` is a bare ref, or something else is in it.
+        UsageError: (a ValueError) it is empty or has duplicates, or `num_returns` is out of range.
     """
     found = refs_of(refs, "wait")
     timeout_s = check_timeout(timeout)
@@ -125,6 +145,9 @@ def as_completed(
 ) -> Iterator[ObjectRef[T]]:
     """Yield refs as they become ready, the earliest first.
 
+    Each step blocks until one more is ready, whether with a value or an error. Leaving the loop
+    early cancels nothing.
+
         >>> import parallax as px
         >>> @px.remote
         ... def same(x):
@@ -133,9 +156,11 @@ def as_completed(
         [0, 1, 2]
 
     Args:
-        timeout: seconds for all of them together.
+        refs: any number; one that is there twice comes once.
+        timeout: seconds for all of them together; None waits for ever.
 
     Raises:
+        TypeError: `refs` is a bare ref, or something else is in it.
         GetTimeoutError: not all were ready in time.
     """
     found = list(dict.fromkeys(refs_of(refs, "as_completed")))
@@ -163,12 +188,20 @@ def map_unordered(
 ) -> Iterator[T]:
     """Run a remote function on each item and yield the values as they are ready.
 
-    Items are taken from the iterable as tasks finish, so it may be endless.
+    Items are taken from the iterable as tasks finish, so it may be endless. Each step blocks until
+    one more value is ready; in what order they come is left to chance.
+
+        >>> import parallax as px
+        >>> sorted(px.map_unordered(px.remote(abs), [-1, -2, -3]))
+        [1, 2, 3]
 
     Args:
+        function: a remote function of one argument with one return value.
+        items: any iterable.
         backpressure: how many tasks may be in flight at once (4 for each CPU of the cluster).
 
     Raises:
+        UsageError: no such function, or a `backpressure` that makes no sense.
         TypeError: the function does not take one argument.
         TaskError: a task raised; the others go on, and end unread.
     """
@@ -207,12 +240,23 @@ def cancel(
     A task that waits never runs; one that runs gets a KeyboardInterrupt; one that has ended is
     left alone. `get` of a cancelled task raises `TaskCancelledError`.
 
+        >>> import parallax as px
+        >>> import time
+        >>> ref = px.remote(time.sleep).remote(60)
+        >>> px.cancel(ref)
+        >>> px.get(ref)
+        Traceback (most recent call last):
+        parallax.errors.TaskCancelledError: sleep was cancelled
+
     Args:
+        ref: of a task, or its generator; nothing happens to what was `put`.
         force: kill the engine of a running task, for code that ignores interrupts.
         recursive: cancel the tasks that it has submitted, too.
 
     Raises:
         TypeError: `ref` is no ref.
+        UsageError: it is of another session.
+        ClusterLostError: the cluster is gone.
     """
     if not isinstance(ref, ObjectRef | ObjectRefGenerator):
         raise TypeError(
