@@ -200,10 +200,14 @@ def _node_cells(node: dict[str, Any]) -> tuple[Any, ...]:
     engines = node["engines"]
     busy = sum(engine["state"] != "idle" for engine in engines)
     free = ", ".join(
-        f"{name} {node['available'].get(name, 0):,.4g} of {total:,.4g}"
+        f"{name} {_amount(name, node['available'].get(name, 0))} of {_amount(name, total)}"
         for name, total in node["resources"].items()
     )
     return str(node["node"]), node["host"], f"{len(engines)}, {busy} busy", free
+
+
+def _amount(name: str, amount: float) -> str:
+    return f"{amount / 2**30:.1f} GiB" if name == "memory" else f"{amount:g}"
 
 
 def cluster_resources() -> dict[str, float]:

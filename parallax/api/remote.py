@@ -9,7 +9,7 @@ from dataclasses import fields
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 from weakref import WeakKeyDictionary
 
-from parallax.api.shapes import CallShapes
+from parallax.api.call_patterns import CallPatterns
 from parallax.errors import UsageError
 from parallax.options import TaskOptions
 from parallax.refs import ObjectRef
@@ -40,13 +40,13 @@ class RemoteFunction(HtmlRepr, Generic[P, T]):
         function: Callable[P, T],
         options: TaskOptions = DEFAULTS,
         shared: MutableMapping[Any, Any] | None = None,
-        shapes: CallShapes | None = None,
+        patterns: CallPatterns | None = None,
     ) -> None:
         self.function = function
         self.task_options = options
         self.shared: MutableMapping[Any, Any] = WeakKeyDictionary() if shared is None else shared
         self.session_data: Any = None
-        self._shapes = shapes or CallShapes(function)
+        self._patterns = patterns or CallPatterns(function)
         self.name = options.name or _name_of(function)
         generator = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
         returns = options.num_returns
@@ -79,8 +79,8 @@ class RemoteFunction(HtmlRepr, Generic[P, T]):
             SerializationError: the function or an argument cannot be pickled.
             ClusterLostError: the cluster is gone.
         """
-        if ((len(args), *kwargs) if kwargs else len(args)) not in self._shapes.known:
-            self._shapes.learn(self.name, args, kwargs)
+        if ((len(args), *kwargs) if kwargs else len(args)) not in self._patterns.known:
+            self._patterns.learn(self.name, args, kwargs)
         return current().submit(self, args, kwargs)
 
     def map(self, *iterables: Iterable[Any], chunk: int | str = "auto") -> list[ObjectRef[T]]:
@@ -121,8 +121,8 @@ class RemoteFunction(HtmlRepr, Generic[P, T]):
         Raises:
             TypeError: it does not.
         """
-        if count not in self._shapes.known:
-            self._shapes.learn(self.name, (None,) * count, {})
+        if count not in self._patterns.known:
+            self._patterns.learn(self.name, (None,) * count, {})
 
     def options(self, **options: Any) -> RemoteFunction[P, T]:
         """The same function with other options: ``f.options(num_cpus=2).remote(x)``.
@@ -134,7 +134,7 @@ class RemoteFunction(HtmlRepr, Generic[P, T]):
             UsageError: an unknown option, or a value that makes no sense.
         """
         updated = self.task_options.updated(options)
-        return RemoteFunction(self.function, updated, self.shared, self._shapes)
+        return RemoteFunction(self.function, updated, self.shared, self._patterns)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
         raise TypeError(
@@ -160,7 +160,7 @@ class RemoteFunction(HtmlRepr, Generic[P, T]):
             if (value := getattr(self.task_options, field.name)) != field.default
             and field.name != "name"
         )
-        return f"<remote function {self.name}{self._shapes.signature}{given}>"
+        return f"<remote function {self.name}{self._patterns.signature}{given}>"
 
 
 @overload

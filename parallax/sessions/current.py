@@ -102,6 +102,8 @@ def _engine_session(client: Client) -> Session:
 def _forget_after_fork() -> None:
     """A forked child shares the parent's sockets and has none of its threads: it starts clean."""
     global _session, _options, _lock
+    if _session is not None and not _session.owner.lost:
+        _session.owner.lost = "it belongs to the process that this one was forked from"
     _session = _options = None
     _lock = threading.RLock()
 

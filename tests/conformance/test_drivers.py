@@ -30,7 +30,7 @@ FORK = """
             try:
                 px.get(ref)
             except px.errors.UsageError as error:
-                assert "shut down" in str(error) or "fork" in str(error), error
+                assert "forked" in str(error), error
             # A session of its own works, and ends with it.
             with px.init({address}, num_cpus=1):
                 assert px.get(double.remote(4)) == 8

@@ -259,6 +259,6 @@ def test_get_of_a_generator_says_what_to_do() -> None:
 @pytest.mark.needs("parallax")
 def test_a_generator_stays_where_it_was_made() -> None:
     generator = count.remote(1)
-    with pytest.raises(TypeError, match="pass its refs"):
+    with pytest.raises(TypeError, match="Pass its refs"):
         pickle.dumps(generator)
     assert repr(generator).startswith("ObjectRefGenerator(")

@@ -83,7 +83,7 @@ def test_a_long_list_is_cut() -> None:
 def test_nodes_show_as_a_table() -> None:
     html = px.nodes()._repr_html_()  # type: ignore[attr-defined]
     assert f"<td>{px.nodes()[0]['host']}</td>" in html
-    assert " of 2" in html
+    assert re.search(r"CPU \d of 2, .*memory [\d.]+ GiB of [\d.]+ GiB", html)
 
 
 def test_a_job_that_is_forgotten_says_so() -> None:

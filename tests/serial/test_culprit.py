@@ -62,6 +62,11 @@ class Stubborn:
         raise ValueError("not today")
 
 
+class Unwilling:
+    def __getstate__(self) -> Any:
+        raise RuntimeError("I stay.")
+
+
 class TestTheWay:
     def test_through_a_closure_into_an_attribute(self) -> None:
         db = Session()
@@ -98,6 +103,17 @@ class TestTheWay:
 
         assert error.path == "value → ['a'] → [1] → [1] → ['b']"
         assert "cannot ship value: value['a'][1][1]['b'] is a _thread.lock" in str(error)
+
+    def test_a_name_of_several_words_is_not_repeated(self) -> None:
+        error = refused({"a": [threading.Lock()]}, name="argument 'x' of f")
+
+        assert error.path == "argument 'x' of f → ['a'] → [0]"
+        assert "cannot ship argument 'x' of f: its part ['a'][0] is a _thread.lock" in str(error)
+
+    def test_a_reason_that_is_a_sentence_ends_once(self) -> None:
+        error = refused(Unwilling())
+
+        assert "pickling it raised RuntimeError: I stay. Create it inside the task" in str(error)
 
     @pytest.mark.parametrize(
         ("make", "path"),

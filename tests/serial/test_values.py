@@ -11,6 +11,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import types
 from collections import Counter, OrderedDict, defaultdict
 from pathlib import Path
 from typing import Any
@@ -329,6 +330,22 @@ def test_errors_of_parallax_itself_pass_through() -> None:
 
     with pytest.raises(UsageError, match="gone"):
         pack([Refuses()])
+
+
+@pytest.mark.parametrize("lost", ["module", "class"])
+def test_a_class_that_is_not_here_is_named_with_the_cure(
+    lost: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = types.ModuleType("made_for_this_test")
+    exec("class Far: pass", made.__dict__)
+    monkeypatch.setitem(sys.modules, "made_for_this_test", made)
+    packed = pack(made.Far())
+    if lost == "module":
+        monkeypatch.delitem(sys.modules, "made_for_this_test")
+    else:
+        del made.__dict__["Far"]
+    with pytest.raises(SerializationError, match=r"made_for_this_test.*must be importable here"):
+        unpack(packed.data, packed.buffers)
 
 
 def test_packing_twice_inside_itself() -> None:

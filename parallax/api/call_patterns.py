@@ -8,15 +8,15 @@ from collections.abc import Callable
 from typing import Any
 
 MAX_KNOWN = 1000
-"""Shapes that one function remembers; one with ``**kwargs`` may see any number."""
+"""Patterns that one function remembers; one with ``**kwargs`` may see any number."""
 _MAX_SIGNATURE_CHARS = 200
 
 
-class CallShapes:
-    """The shapes of calls that a function takes, as far as they were seen.
+class CallPatterns:
+    """The patterns of calls that a function takes, as far as they were seen.
 
     Whether arguments fit depends on how many are positional and on the names of the others, so
-    each such shape is bound once; it costs some 20 µs. Thread-safe.
+    each such pattern is bound once; it costs some 20 µs. Thread-safe.
     """
 
     __slots__ = ("_function", "known")
@@ -33,7 +33,7 @@ class CallShapes:
         return "" if signature is None else _text(signature)
 
     def learn(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Check a call whose shape is not known.
+        """Check a call whose pattern is not known.
 
         The signature is read anew each time, for reloading may change a function in place.
 
