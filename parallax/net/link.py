@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import select
 import socket
 import time
@@ -19,6 +20,8 @@ BACKLOG = 4096
 _WASTE_BYTES = 64 << 10
 _NO_SIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)
 """A task may have restored SIGPIPE, which would end the process when the peer is gone."""
+_NO_MEMORY = (errno.ENOBUFS, errno.ENOMEM)
+"""The kernel's, for this moment: the peer is well."""
 
 
 def listen(endpoint: str) -> socket.socket:
@@ -114,7 +117,9 @@ class Link:
             return self._socket.send(data, _NO_SIGNAL)
         except BlockingIOError:
             return 0
-        except OSError:
+        except OSError as error:
+            if error.errno in _NO_MEMORY:
+                return 0
             # What it has said before can still be read; that is where its end is noticed.
             self._deaf = True
             self._unsent.clear()
@@ -170,9 +175,18 @@ class Link:
             self.flush()
         if self._inbox.pings:
             for ping in self._inbox.pings:
-                self._write(zmtp.pong(ping))
+                self._answer(ping)
             self._inbox.pings.clear()
         return frames
+
+    def _answer(self, ping: bytes) -> None:
+        """Whatever comes is a sign of life. A pong that had to wait behind other bytes is of no
+        use, and those of a peer that asks on and on and reads nothing would fill the memory."""
+        if not (self._unsent or self._deaf):
+            pong = zmtp.pong(ping)
+            sent = self._try(pong)
+            if 0 < sent < len(pong):
+                self._unsent.append(memoryview(pong)[sent:])
 
     # ---- the end ----------------------------------------------------------------------------
 

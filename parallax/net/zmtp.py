@@ -25,6 +25,8 @@ OLD = (b"\0", b"\1", b"\2")
 
 _MORE, _LONG, _COMMAND = 1, 2, 4
 _LONGEST_COMMAND = 1024
+_LONGEST_CONTEXT = 16
+"""Of a PING, which its PONG repeats."""
 BUFFER_BYTES = 128 << 10
 
 
@@ -47,7 +49,8 @@ def _property(name: bytes, value: bytes) -> bytes:
 
 def pong(ping: bytes) -> bytes:
     """The answer to a PING command, as it goes over the wire."""
-    body = b"\4PONG" + ping[7:]
+    begin = len(b"\4PING") + 2  # a time to live, which is of no use here
+    body = b"\4PONG" + ping[begin : begin + _LONGEST_CONTEXT]
     return bytes((_COMMAND, len(body))) + body
 
 
@@ -145,7 +148,7 @@ class Inbox:
                 raise ProtocolError("a message before it said what kind of socket it is")
             if begin + size > end:
                 if begin - at + size > BUFFER_BYTES:
-                    self._large = memoryview(bytearray(size))
+                    self._large = _room_for(size)
                     self._filled = end - begin
                     self._large[: self._filled] = buffer[begin:end]
                     at = end
@@ -176,10 +179,19 @@ class Inbox:
         name = body[1 : 1 + body[0]] if body else b""
         if name == b"READY":
             self.is_open = True
-        elif name == b"PING":
-            self.pings.append(body)
         elif name == b"ERROR":
             raise ProtocolError(f"it says {body[7:].decode(errors='replace')!r}")
-        elif name not in (b"PONG", b"SUBSCRIBE", b"CANCEL"):
-            raise ProtocolError(f"a command {name!r}")
+        elif not self.is_open:
+            raise ProtocolError(f"a command {name!r} before it said what kind of socket it is")
+        elif name == b"PING":
+            self.pings.append(body)
+        elif name != b"PONG":
+            raise ProtocolError(f"a command {name!r}, which is not spoken here")
         return begin + size
+
+
+def _room_for(size_bytes: int) -> memoryview:
+    try:
+        return memoryview(bytearray(size_bytes))
+    except MemoryError:
+        raise ProtocolError(f"a frame of {size_bytes:,} bytes; there is no memory for it") from None
