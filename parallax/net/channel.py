@@ -182,7 +182,11 @@ class Channel:
             self._end("its hub has ended")
         elif self.outbox:
             self._send()
-        if (frames or self._link_ended) and self._leader and self._leader != threading.get_ident():
+        if (
+            (frames or self._link_ended or link.has_unsent)
+            and self._leader
+            and self._leader != threading.get_ident()
+        ):
             self._leader_wakeup.set()
 
     def _end(self, reason: str) -> None:
@@ -294,12 +298,14 @@ class Channel:
 
     def _doze(self) -> bool:
         """Wait for something to do; whether the link is to be attended."""
+        active = time.perf_counter() < self._active_until
+        # Before the look at the lead. 1. This thread sees that somebody leads. 2. He lays down the
+        # lead and finds nobody dozing. 3. This thread dozes, and nobody reads.
+        self._dozing = not active
         poll = select.poll()
         poll.register(self._background_wakeup.fileno(), select.POLLIN)
         if not (self._leading.locked() or self._link_ended):
             poll.register(self._link.fileno(), self._interest())
-        active = time.perf_counter() < self._active_until
-        self._dozing = not active
         timeout_s = TICK_S if active else self.idle_tick_s()
         if self._dozing and self.outbox:
             timeout_s = 0.0
@@ -338,4 +344,7 @@ class Channel:
         self._io = threading.RLock()
         self._leading = threading.Lock()
         self._leader = 0
+        self._shield.forget()
+        # Waking and clearing would reach the parent's threads.
+        self._leader_wakeup = self._background_wakeup = NoWakeup()
         self._call_later_by(Callbacks())

@@ -75,6 +75,14 @@ class Shield:
                 self.noted = False
                 raise_signal(SIGINT)
 
+    def forget(self) -> None:
+        """After a fork, in the child: if the main thread was in a block, it does not exist here."""
+        self._depth = 0
+        self.noted = False
+        handler, self._handler = self._handler, None
+        if handler is not None:
+            set_handler(SIGINT, handler)
+
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.noted = True
         if self._on_note is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import statistics
 import tempfile
 import threading
@@ -14,10 +15,14 @@ from typing import Any
 import pytest
 import zmq
 
-from parallax.messages import Answered, Asked, FromHub, Ping
+from parallax.messages import Answered, Asked, FromHub, Ping, Printed
 from parallax.net import codec
 from parallax.net.channel import Channel
+from parallax.net.link import listen
+from parallax.net.router import Router
 from parallax.pool.waiter import Waiter
+from tests.net import sockets
+from tests.net.sockets import TIMEOUT_S, serve, until
 
 FOREVER = float("inf")
 
@@ -258,3 +263,153 @@ def test_closed_channels_leave_no_descriptor_and_no_thread(echo: EchoHub) -> Non
         time.sleep(0.01)
     assert len(os.listdir("/proc/self/fd")) <= descriptors
     assert threading.active_count() == threads
+
+
+# ---- races --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("somebody_waits", [True, False], ids=["led", "not led"])
+@pytest.mark.parametrize("opened", [True, False], ids=["open", "not open"])
+def test_what_the_hub_does_not_take_yet_arrives_in_order_whoever_polls(
+    somebody_waits: bool, opened: bool
+) -> None:
+    """The thread that posts goes on; another one must notice that there is room."""
+    numbers: list[int] = []
+
+    def take(_: object, frame: bytes) -> None:
+        numbers.extend(m.task for m in codec.decode_to_hub(frame) if isinstance(m, Printed))
+
+    with sockets.endpoint() as address:
+        router = Router(listen(address), codec.MAX_FRAME_BYTES)
+        line = Line(address)
+        asked = line.post()
+        if opened:
+            serve(router, lambda: line.channel._link.is_open, take)
+        waiting = threading.Thread(
+            target=line.channel.wait, args=(asked, asked.event, float("inf"))
+        )
+        if somebody_waits:
+            waiting.start()
+            until(lambda: line.channel._leader != 0)
+        began = time.monotonic()
+        for number in range(100):
+            line.channel.post(Printed(number, 1, "stdout", "x" * 100_000))
+        line.channel.flush()
+        assert time.monotonic() - began < TIMEOUT_S / 2
+        serve(router, lambda: len(numbers) == 100, take)
+        assert numbers == list(range(100))
+        asked.finish()
+        line.channel.close()
+        if somebody_waits:
+            waiting.join(TIMEOUT_S)
+        router.close(0.0)
+
+
+class SlowLook:
+    """The lead's lock. One look of the background thread takes until the leader is gone."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.acquire, self.release = self._lock.acquire, self._lock.release
+        self.armed = False
+        self.looked, self.go_on = threading.Event(), threading.Event()
+
+    def locked(self) -> bool:
+        locked = self._lock.locked()
+        if self.armed and locked:
+            self.armed = False
+            self.looked.set()
+            self.go_on.wait(TIMEOUT_S)
+        return locked
+
+
+def test_a_lead_that_ends_as_the_background_looks_at_it_is_taken_over(echo: EchoHub) -> None:
+    line, other = Line(echo.endpoint), Line(echo.endpoint)
+    line.channel.idle_tick_s = lambda: 60.0
+    lead = SlowLook()
+    line.channel._leading = lead  # type: ignore[assignment]
+    wait = Waiter(1)
+    leader = threading.Thread(target=line.channel.wait, args=(wait, wait.event, FOREVER))
+    answered = line.post("late")
+    leader.start()
+    until(lambda: line.channel._leader != 0 and bool(echo.came))
+    until(lambda: line.channel._dozing and time.perf_counter() > line.channel._active_until)
+    lead.armed = True
+    line.channel._background_wakeup.set()
+    assert lead.looked.wait(TIMEOUT_S)
+    wait.finish()
+    line.channel.wake()
+    leader.join(TIMEOUT_S)
+    lead.go_on.set()
+    other.ask("now")  # has the hub answer the first one, too
+    deadline = time.monotonic() + 10
+    while not answered.done and time.monotonic() < deadline:
+        time.sleep(0)
+    assert answered.done
+    line.channel.close()
+    other.channel.close()
+
+
+def test_no_answer_is_lost_whenever_an_interrupt_comes(line: Line) -> None:
+    main = threading.get_ident()
+    armed, stop = False, threading.Event()
+    posted: list[Waiter] = []
+    raised = 0
+
+    def handler(number: int, frame: object) -> None:
+        nonlocal armed
+        if armed:
+            armed = False
+            raise KeyboardInterrupt
+
+    def hammer() -> None:
+        for i in range(300):
+            until = time.perf_counter() + (i % 37) * 20e-6
+            while time.perf_counter() < until:
+                pass
+            signal.pthread_kill(main, signal.SIGINT)
+        stop.set()
+
+    before = signal.signal(signal.SIGINT, handler)
+    thread = threading.Thread(target=hammer)
+    thread.start()
+    try:
+        while not stop.is_set():
+            posted.append(line.post())
+            try:
+                armed = True
+                assert line.channel.wait(posted[-1], posted[-1].event, time.monotonic() + 20)
+                armed = False
+            except KeyboardInterrupt:
+                raised += 1
+    finally:
+        thread.join()
+        assert signal.signal(signal.SIGINT, before) is handler
+    assert raised
+    until(lambda: all(waiter.done for waiter in posted))
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
+def test_a_child_forked_while_the_main_thread_waits_can_be_interrupted(line: Line) -> None:
+    """The handler of that moment is the shield's, and the block that it shields is not there."""
+    statuses: list[int] = []
+    wait = Waiter(1)
+
+    def fork() -> None:
+        until(lambda: line.channel._leader != 0)
+        child = os.fork()
+        if child == 0:
+            line.channel.forget()
+            line.channel.post(Ping())
+            line.channel.close()
+            os._exit(signal.getsignal(signal.SIGINT) is not signal.default_int_handler)
+        statuses.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        wait.finish()
+        line.channel.wake()
+
+    thread = threading.Thread(target=fork)
+    thread.start()
+    assert line.channel.wait(wait, wait.event, time.monotonic() + TIMEOUT_S)
+    thread.join()
+    assert statuses == [0]
+    assert line.ask(timeout_s=TIMEOUT_S)
