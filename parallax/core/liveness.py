@@ -15,8 +15,9 @@ from parallax.core.tasks import TaskTable
 from parallax.core.timers import Timers
 from parallax.messages import EngineExited, Failure
 
-EXIT_GRACE_S = 0.02
-"""From the news of an engine's end to its consequences: what it had sent arrives first."""
+EXIT_GRACE_S = 1.0
+"""An engine that has ended is buried when its link has ended too, so when all that it had sent has
+arrived. A process that it left behind may hold the link open: for so long at most."""
 MAX_FAILED_STARTS = 5
 """Engines in a row that died before they said hello, and none is there: then none ever will be."""
 FIRST_REST_S = 0.01
@@ -61,8 +62,12 @@ class Liveness:
         engine = node.engines.get(message.number)
         if engine is not None:
             self._fleet.doom(engine, "gone")
-            # What it had sent may still be on its way through another socket.
-            self._timers.at(now + EXIT_GRACE_S, lambda later: self._exited(engine, message, later))
+            if engine.fallen_silent:
+                self._exited(engine, message, now)
+            elif engine.exit is None:
+                engine.exit = message
+                due = now + EXIT_GRACE_S
+                self._timers.at(due, lambda later: self._exited(engine, message, later))
         elif message.number in node.starting:
             self._failed_starts += 1
             rest_s = min(FIRST_REST_S * 2**self._failed_starts, LONGEST_REST_S)
@@ -70,6 +75,17 @@ class Liveness:
             if self._failed_starts >= MAX_FAILED_STARTS and not self._fleet.engines:
                 how = describe_status(message.status)
                 self._outbox.act(Stop(f"engines cannot start ({how}). {message.detail}".strip()))
+
+    def fell_silent(self, engine: EngineRecord, now: float) -> None:
+        """An engine's link has ended: nothing more will come from it."""
+        if engine.fallen_silent:
+            return  # it is being buried
+        engine.fallen_silent = True
+        if engine.exit is not None:
+            self._exited(engine, engine.exit, now)
+        else:
+            # The node tells how it died; until then nothing more is placed on it.
+            self._fleet.retire(engine, "lost")
 
     def pressed(self, node: NodeRecord) -> None:
         """The host runs out of memory: end the engine of the task that began last, of those that
@@ -108,6 +124,7 @@ class Liveness:
             for child in task.children or ()
             if child in rows
         ]
+        engine.fallen_silent = True
         self._part(engine.peer, "its process has ended", now)
         self._recovery.engine_lost(engine, running, failure)
         self._fleet.end_lease(engine)

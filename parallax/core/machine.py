@@ -242,8 +242,7 @@ class Machine:
         self.jobs.forget_templates(peer.templates)
         self.templates.forget(peer)
         if peer.engine is not None:
-            # The node tells how it died; until then nothing more is placed on it.
-            self.fleet.retire(peer.engine, "lost")
+            self.liveness.fell_silent(peer.engine, now)
         elif peer.node is not None:
             if self.liveness.node_lost(peer.node, now):
                 self.templates.nodes_changed()

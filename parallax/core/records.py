@@ -13,7 +13,7 @@ import msgspec
 
 from parallax.core.durations import DurationEstimate
 from parallax.core.states import TaskState
-from parallax.messages import Arguments, TemplateDefined, Value
+from parallax.messages import Arguments, EngineExited, TemplateDefined, Value
 
 if TYPE_CHECKING:
     from parallax.core.jobs import FunctionCounts, JobRecord
@@ -195,6 +195,8 @@ class EngineRecord:
         "calls",
         "condemned",
         "dying",
+        "exit",
+        "fallen_silent",
         "gpus",
         "leased_at",
         "load_s",
@@ -242,6 +244,10 @@ class EngineRecord:
         """The clock of its task that has `timeout_s`."""
         self.dying = ""
         """Why it will end soon; it gets no work any more."""
+        self.exit: EngineExited | None = None
+        """What its node has told of its end."""
+        self.fallen_silent = False
+        """Whether its link has ended."""
         self.templates: set[int] = set()
         self.blobs: set[bytes] = set()
         self.calls: dict[int, int] = {}

@@ -61,9 +61,10 @@ class SimNode:
             return  # it is dead already
         random = self.cluster.world.random
         engine.leave(keep=random.randint(0, engine.to_hub.under_way))
-        if random.random() < 0.5:
-            self.cluster.world.after(
-                REAP_S * 2 * random.random(), lambda: self.cluster.hub.lose(engine.peer)
+        if random.random() < 0.9:  # else a process that it left behind holds its link open
+            self.cluster.world.at(
+                max(engine.to_hub.last, self.cluster.world.now),
+                lambda: self.cluster.hub.lose(engine.peer),
             )
         self.cluster.world.after(
             REAP_S * random.random(), lambda: self._tell(engine.number, status, engine.last_begun)

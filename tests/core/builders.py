@@ -107,8 +107,9 @@ class Bench:
         )
 
     def die(self, peer: int, running: int = 0, status: int = -9) -> None:
-        """The engine's process ends; its grace passes."""
+        """The engine's process and its link end."""
         self.say(NODE, EngineExited(peer - FIRST_ENGINE, status, running))
+        self.lose(peer)
         self.wait(0.1)
 
     # ---- clients --------------------------------------------------------------------------

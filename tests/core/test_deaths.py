@@ -87,15 +87,28 @@ def test_what_was_over_before_the_culprit_does_not_pay_but_may_not_run_twice() -
     assert [task.id for task in again][:3] == [10, 20, 30]  # in their order, before the others
 
 
-def test_results_that_arrive_within_the_grace_count() -> None:
+def test_results_that_come_before_the_end_of_the_link_count_however_late_it_is() -> None:
     bench = Bench()
     bench.submit(TaskSpec(10, bench.template(max_retries=0), b""))
     engine = bench.engines[0]
     (task,) = bench.assigned(engine)
     bench.say(NODE, EngineExited(engine - FIRST_ENGINE, -9, 10))
+    bench.wait(0.5)
     bench.finish(engine, task, b"just in time")
-    bench.wait(1.0)
+    bench.lose(engine)
     assert bench.ready() == {10: b"just in time"}
+    assert engine - FIRST_ENGINE not in bench.machine.fleet.engines
+
+
+def test_a_link_that_a_child_holds_open_keeps_an_engine_unburied_for_a_second_at_most() -> None:
+    bench = Bench()
+    bench.submit(TaskSpec(10, bench.template(max_retries=0), b""))
+    engine = bench.engines[0]
+    bench.assigned(engine)
+    bench.say(NODE, EngineExited(engine - FIRST_ENGINE, -9, 10))
+    assert bench.ready() == {}
+    bench.wait(1.1)
+    assert list(bench.ready()) == [10]
 
 
 def test_results_that_arrive_after_the_burial_are_freed() -> None:
