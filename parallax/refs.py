@@ -23,7 +23,8 @@ class RefOwner(Protocol):
     lost: str
     """Why its values are out of reach; empty while they are not."""
     dropped: deque[int]
-    """Ids of refs that were garbage collected. A finalizer may only append here."""
+    """Ids of refs that were garbage collected; of streams, with a minus sign. A finalizer may only
+    append here."""
 
     def adopt(self, object_id: int) -> None:
         """A ref to this object came to be in this process."""
@@ -45,9 +46,6 @@ class RefOwner(Protocol):
 
     def consumed(self, task_id: int, count: int) -> None:
         """The reader has taken `count` items."""
-
-    def close_stream(self, task_id: int) -> None:
-        """The reader is gone."""
 
 
 AnyRef: TypeAlias = "ObjectRef[Any] | ObjectRefGenerator[Any]"

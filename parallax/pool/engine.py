@@ -44,7 +44,7 @@ from parallax.messages import (
     Value,
 )
 from parallax.net.connection import Connection
-from parallax.pool.client import FOREVER, Client
+from parallax.pool.client import Client
 from parallax.pool.config import PoolConfig
 from parallax.pool.context import engine as context
 from parallax.pool.engine_logs import log_path
@@ -55,7 +55,7 @@ from parallax.pool.process import name_process, offer_to_oom_killer, redirect_ou
 from parallax.pool.recent import RecentSegments
 from parallax.pool.status import StatusPage, status_path
 from parallax.pool.task_output import TaskOutput
-from parallax.pool.waiter import Waiter
+from parallax.pool.waiter import FOREVER, Waiter
 
 FLUSH_S = 0.001
 IDLE_NAP_S = 60.0
@@ -386,7 +386,7 @@ class Engine:
     ) -> None:
         client = self._client
         with client.lock:
-            object_id = client.new_ids()
+            object_id = client.new_id()
             client.channel.outbox.append(
                 ItemYielded(assignment.id, assignment.attempt, index, object_id, value, contained)
             )

@@ -1,10 +1,16 @@
-"""What this process knows of the streaming tasks that it reads."""
+"""The streaming tasks that this process reads, and who waits for their next item."""
 
 from __future__ import annotations
 
+import concurrent.futures
+import time
 from collections.abc import Callable
 
-from parallax.pool.waiter import Waiter
+from parallax.errors import GetTimeoutError, UsageError
+from parallax.messages import CancelRequested, ItemReady, ItemsConsumed, RefsChanged
+from parallax.pool.holdings import Holdings
+from parallax.pool.membership import Membership
+from parallax.pool.waiter import FOREVER, Waiter
 
 
 class StreamState:
@@ -48,3 +54,126 @@ def _tell(entries: list[tuple[int, Waiter | Callable[[], None]]]) -> list[Callab
         else:
             calls.append(target)
     return calls
+
+
+class Streams:
+    """The streams that one client reads. All methods may be called from any thread."""
+
+    def __init__(self, client: Membership, holdings: Holdings) -> None:
+        self._client = client
+        self._channel = client.channel
+        self._holdings = holdings
+        self._states: dict[int, StreamState] = {}
+
+    def open(self, task_id: int) -> None:
+        """This process will read the task's items. Under the channel's lock."""
+        self._states[task_id] = StreamState()
+
+    def item_ready(self, message: ItemReady) -> None:
+        """An item was yielded, or the end was reached."""
+        with self._channel.lock:
+            stream = self._states.get(message.task)
+            if stream is None:
+                # Its reader is gone, and this was under way: what came with it is ours to drop.
+                if message.id:
+                    self._channel.outbox.append(RefsChanged([], [message.id]))
+                    self._channel.rows += 1
+                return
+            if message.id:
+                local = self._holdings.local
+                local[message.id] = local.get(message.id, 0) + 1
+            for call in stream.advance(message.index, message.id):
+                self._channel.later(call)
+
+    def drop(self, task_id: int, gone: list[int]) -> None:
+        """Nobody reads this stream any more: drop what was not taken, stop its task.
+
+        Under the channel's lock.
+
+        Args:
+            gone: the objects that are held no more are added to it.
+        """
+        stream = self._states.pop(task_id, None)
+        if stream is None:
+            return
+        self._holdings.release(stream.ids[stream.taken :], gone)
+        if not stream.ended:
+            self._channel.outbox.append(CancelRequested([task_id]))
+
+    def lose(self) -> None:
+        """Nothing will come any more: nobody waits any longer. Under the channel's lock."""
+        for stream in self._states.values():
+            for call in stream.lose():
+                self._channel.later(call)
+
+    # ---- reading ----------------------------------------------------------------------------
+
+    def next_item(self, task_id: int, index: int, timeout_s: float | None) -> int:
+        """The id of item `index` of a stream, 0 at its end.
+
+        Raises:
+            GetTimeoutError: nothing was yielded in time.
+            ClusterLostError: the cluster is gone.
+        """
+        client = self._client
+        client.check()
+        deadline = FOREVER if timeout_s is None else time.monotonic() + timeout_s
+        waiter = Waiter(1)
+        with self._channel.lock:
+            stream = self._state(task_id)
+            item = stream.item(index)
+            if item is not None:
+                return item
+            if client.lost:
+                raise client.gone()
+            stream.waiting.append((index, waiter))
+        try:
+            client.block(waiter, deadline, mine=True)
+        finally:
+            with self._channel.lock:
+                stream.waiting = [entry for entry in stream.waiting if entry[1] is not waiter]
+        item = stream.item(index)
+        if item is None:
+            client.check()
+            raise GetTimeoutError(f"nothing was yielded within {timeout_s:g} s; ask again.")
+        return item
+
+    def when_item(self, task_id: int, index: int) -> concurrent.futures.Future[int]:
+        """A future of the id of item `index`."""
+        future: concurrent.futures.Future[int] = concurrent.futures.Future()
+        with self._channel.lock:
+            stream = self._state(task_id)
+
+        def settle() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            item = stream.item(index)
+            if item is None:
+                future.set_exception(self._client.gone())
+            else:
+                future.set_result(item)
+
+        with self._channel.lock:
+            there = stream.item(index) is not None or bool(self._client.lost)
+            if not there:
+                stream.waiting.append((index, settle))
+        if there:
+            settle()
+        else:
+            self._channel.flush()
+        return future
+
+    def consumed(self, task_id: int, count: int) -> None:
+        """The reader has taken `count` items of a stream."""
+        stream = self._states.get(task_id)
+        if stream is None:
+            return
+        stream.taken = count
+        if not stream.ended:
+            self._channel.post(ItemsConsumed(task_id, count))
+
+    def _state(self, task_id: int) -> StreamState:
+        stream = self._states.get(task_id)
+        if stream is None:
+            raise UsageError("this generator is read in another process; pass its refs instead")
+        return stream

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import threading
 
+FOREVER = float("inf")
+"""A deadline that never comes."""
+
 
 class Waiter:
     """Done when `remaining` reaches zero, or at the first failure when that is enough."""

@@ -94,7 +94,7 @@ class Binder:
         template = self._templates.get(nameless)
         if template is None:
             with self._client.lock:
-                template = self._client.new_ids()
+                template = self._client.new_id()
             self._client.channel.post(_template(call, template, function, modules, captured))
             self._templates[nameless] = template
         return template

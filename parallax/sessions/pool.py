@@ -231,7 +231,7 @@ class PoolSession:
         """See `Session`. Output of the job's tasks goes where the caller's output goes."""
         client = self.client
         with client.lock:
-            job = client.new_ids()
+            job = client.new_id()
         self._printer.open(job)
         client.channel.post(JobOpened(job, name, cell, source, time.time()))
         return job

@@ -118,7 +118,7 @@ def test_hundreds_of_interrupts_at_any_moment_lose_nothing() -> None:
         del refs
         client = px.sessions.current.current().client
         px.nodes()
-        say(hits=hits, rounds=rounds, held=len(client.local), waits=len(client._waiters),
+        say(hits=hits, rounds=rounds, held=len(client.local), waits=len(client.holdings._waiters),
             engines=[e["engine"] for n in px.nodes() for e in n["engines"]])
     """
     with Driver(script) as driver:

@@ -92,7 +92,8 @@ def test_many_threads_wait_in_all_ways_at_once(cluster: str) -> None:
     gc.collect()
     client = current().client  # type: ignore[attr-defined]
     wait_until(lambda: px.nodes() and not client.local)
-    assert (client._waiters, client._callbacks, client._streams) == ({}, {}, {})
+    assert (client.holdings._waiters, client.holdings._callbacks) == ({}, {})
+    assert client.streams._states == {}
 
 
 def test_a_callback_may_block_and_wait_for_other_results(cluster: str) -> None:
@@ -130,5 +131,5 @@ def test_waits_that_end_early_leave_nothing_behind(cluster: str) -> None:
             px.get(slow, timeout=0)
     with pytest.raises(px.errors.TaskError):
         px.get([slow, px.remote(tasks.fail).remote()], timeout=10)
-    assert client._waiters == {}
+    assert client.holdings._waiters == {}
     px.cancel(slow)

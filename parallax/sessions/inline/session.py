@@ -275,10 +275,6 @@ class InlineSession:
             return "pending"
         return "failed" if isinstance(row.value, Failure) else "ready"
 
-    def close_stream(self, task_id: int) -> None:
-        """See `RefOwner`."""
-        self.dropped.append(-task_id)
-
     def _enter(self) -> None:
         """At the door of each verb: drop what was garbage collected."""
         self._check()
