@@ -1,7 +1,7 @@
 """The zygote: a warm, single-threaded process that forks engines, kills and reaps them.
 
-It has imported all that an engine needs and has no thread and no socket of ZeroMQ, so a fork of
-it is safe and takes a few milliseconds. Its parent, the node agent, talks to it in lines:
+It has imported all that an engine needs and has no thread and no connection to the hub, so a fork
+of it is safe and takes a few milliseconds. Its parent, the node agent, talks to it in lines:
 
     F 7          start engine 7            →  S 7 4242        it is process 4242
     K 7          kill engine 7             →  X 7 4242 -9     it has ended, killed by signal 9

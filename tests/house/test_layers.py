@@ -143,7 +143,7 @@ def test_importing_the_door_starts_nothing_and_is_light() -> None:
     code = (
         "import sys, threading, parallax;"
         "[getattr(parallax, name) for name in parallax.__all__];"
-        "heavy = {'numpy', 'pandas', 'IPython', 'rich', 'dill', 'jupyter_client'};"
+        "heavy = {'numpy', 'pandas', 'IPython', 'rich', 'dill', 'jupyter_client', 'zmq'};"
         "print(sorted(heavy & set(sys.modules)), threading.active_count())"
     )
     result = subprocess.run(

@@ -104,7 +104,7 @@ def test_many_pools_in_a_row_leave_no_thread_and_no_descriptor() -> None:
 
 def test_a_file_in_the_current_folder_stands_in_for_no_module(tmp_path: Path) -> None:
     (tmp_path / "queue.py").write_text("raise RuntimeError('not the real one')")
-    (tmp_path / "zmq.py").write_text("raise RuntimeError('not the real one')")
+    (tmp_path / "msgspec.py").write_text("raise RuntimeError('not the real one')")
     path = tmp_path / "elsewhere" / "script.py"
     path.parent.mkdir()
     path.write_text(
