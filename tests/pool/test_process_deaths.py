@@ -112,12 +112,12 @@ def test_everything_of_the_pool_ends_and_the_driver_hears_of_it(
         px.nodes,
     ]
     for call in later:
-        with pytest.raises(ClusterLostError, match="is gone|out of reach"):
+        with pytest.raises(ClusterLostError, match=r"is gone|out of reach"):
             call()
     assert px.get(small) == 3  # what is here already stays readable
     assert view.sum() == 1 << 20
     wait_gone(cluster)
-    with pytest.raises(ClusterLostError, match="is gone|out of reach"):
+    with pytest.raises(ClusterLostError, match=r"is gone|out of reach"):
         px.get(large)
     wait_until(lambda: not any(map(alive, helpers)))
 
