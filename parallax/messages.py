@@ -18,6 +18,9 @@ from msgspec import Meta
 PROTOCOL = 1
 """The version of this vocabulary. A peer that speaks another one is refused."""
 
+INLINE_LIMIT_BYTES = 64 * 1024
+"""Values and arguments of up to so many bytes travel in messages, larger ones through the store."""
+
 # Decoding refuses what is out of bounds, so that no table ever meets it.
 Id: TypeAlias = Annotated[int, Meta(ge=0, le=1 << 62)]
 """Of a task, an object, a job or a template; 0 is none."""
@@ -324,6 +327,12 @@ class Refused(_Message, tag=51):
     message: str
 
 
+class InlineLimited(_Message, tag=74):
+    """Values and arguments of more bytes than this go to the store from now on."""
+
+    limit_bytes: Count
+
+
 class ObjectsReady(_Message, tag=52):
     items: list[tuple[Id, Value]]
 
@@ -457,6 +466,7 @@ FromHub: TypeAlias = (
     | Said
     | Noted
     | ItemReady
+    | InlineLimited
     | TemplateDefined
     | BlobDefined
     | ItemsConsumed

@@ -103,8 +103,11 @@ def _set_apart(tasks: TaskTable, chunk: TaskRecord, start: int) -> list[TaskReco
         )
         objects.hold(piece.deps)
         objects.hold(piece.refs)
+        objects.count_arguments(piece)
         pieces.append(piece)
+    objects.uncount_arguments(chunk)
     chunk.args = Chunk(items[:start])
+    objects.count_arguments(chunk)
     chunk.returns = start
     if chunk.skipped:
         chunk.skipped = [i for i in chunk.skipped if i < chunk.id + start]

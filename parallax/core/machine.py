@@ -16,6 +16,7 @@ import msgspec
 from parallax.core import views
 from parallax.core.cancels import Cancels
 from parallax.core.fleet import Fleet
+from parallax.core.frugality import Frugality
 from parallax.core.interrupts import Interrupts
 from parallax.core.jobs import JobRecord, JobTable
 from parallax.core.liveness import Liveness
@@ -108,6 +109,7 @@ class Machine:
         self.fleet = Fleet(self.outbox, self.timers)
         self.templates = TemplateTable(self.fleet)
         self.objects = ObjectTable(self.peers, self.outbox, self.fleet.agent_of)
+        self.frugality = Frugality(self.objects, self.outbox)
         self.streams = Streams(self.peers, self.objects, self.outbox)
         self.interrupts = Interrupts(self.fleet, self.outbox, self.timers)
         self.placement = Placement(
@@ -179,6 +181,8 @@ class Machine:
         self.timers.run(now)
         self.placement.place(now)
         self.jobs.settle(now)
+        if self.frugality.is_due():
+            self.frugality.change(self.peers.values())
         return self.outbox.take()
 
     def next_deadline(self) -> float | None:
@@ -227,6 +231,7 @@ class Machine:
             peer.engine = EngineRecord(hello.number, home, event.peer, hello.pid)
             self.liveness.started(peer.engine)
         self.peers[event.peer] = peer
+        self.frugality.joined(peer)
 
     def _lose(self, number: int, reason: str, now: float) -> None:
         """Part with a peer that is there."""

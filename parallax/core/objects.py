@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from parallax.core.outbox import Outbox
 from parallax.core.records import ObjectRecord, PeerRecord, TaskRecord
 from parallax.core.states import TaskState
-from parallax.messages import Chunk, Failure, Stored, Value
+from parallax.messages import Arguments, Chunk, Failure, Stored, Value
 
 
 class ObjectTable:
@@ -35,6 +35,8 @@ class ObjectTable:
         self.rows: dict[int, ObjectRecord] = {}
         self.on_value: Callable[[TaskRecord, Value], None] = lambda task, value: None
         """Told of each waiting task whose argument got its value; set by the task table."""
+        self.inline_bytes = 0
+        """Of values and arguments that travel in messages, and are kept here."""
         self._peers = peers
         self._outbox = outbox
         self._node_peer = node_peer
@@ -74,6 +76,7 @@ class ObjectTable:
         row.value = value
         if type(value) is not Stored:
             row.task = None  # it cannot be lost while the hub lives
+            self.inline_bytes += size_of(value)
         object_id = row.id
         if contained or row.contained:
             self._contain(row, contained)
@@ -206,6 +209,8 @@ class ObjectTable:
                 value, row.value, row.freed = row.value, None, True
                 if type(value) is Stored:
                     self.discard(value)
+                elif value is not None:
+                    self.inline_bytes -= size_of(value)
                 if row.contained is not None:
                     contained, row.contained = row.contained, None
                     self._drop_into(contained, unused)
@@ -222,13 +227,25 @@ class ObjectTable:
         if task.retained:
             return
         (values, lineages), task.pins = task.pins, None
-        self.discard(task.args)
+        self._forget_arguments(task)
         self._drop_into(values, unused)
         for object_id in lineages:
             row = self.rows[object_id]
             row.lineage -= 1
             if not row.lineage:
                 unused.append(row)
+
+    def count_arguments(self, task: TaskRecord) -> None:
+        """A task came to be: its arguments count until it will never run again."""
+        self.inline_bytes += size_of(task.args)
+
+    def uncount_arguments(self, task: TaskRecord) -> None:
+        """Its arguments are about to become others."""
+        self.inline_bytes -= size_of(task.args)
+
+    def _forget_arguments(self, task: TaskRecord) -> None:
+        self.uncount_arguments(task)
+        self.discard(task.args)
 
     # ---- lineage --------------------------------------------------------------------------
 
@@ -265,7 +282,7 @@ class ObjectTable:
 
     def release(self, task: TaskRecord) -> None:
         """The task will never run again: drop what it held."""
-        self.discard(task.args)
+        self._forget_arguments(task)
         if task.deps:
             self.drop(task.deps)
         if task.refs:
@@ -288,6 +305,15 @@ class ObjectTable:
                 self.lose(row)
                 missing.append(row)
         return missing
+
+
+def size_of(value: Value | Arguments) -> int:
+    """The bytes that travel in messages, and that the hub keeps."""
+    if isinstance(value, bytes):
+        return len(value)
+    if isinstance(value, Chunk):
+        return sum(map(len, value.items))
+    return 0
 
 
 def gone(object_id: int) -> Failure:

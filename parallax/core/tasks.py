@@ -103,6 +103,7 @@ class TaskTable:
                 group.counts.pending += task.returns if task.chunk else 1
                 for object_id in range(task_id, task_id + task.returns):
                     objects.expect(object_id, owner, task)
+            objects.count_arguments(task)
             if options.captured:
                 task.refs = [*task.refs, *options.captured]
             if task.refs:
@@ -265,7 +266,7 @@ class TaskTable:
             self.count_failure(task, 1, failure)
         if lasting:
             objects.settle(task)
-        elif task.deps or task.refs or type(task.args) is Stored:
+        elif task.args or task.deps or task.refs:
             objects.release(task)
 
     def fail(self, task: TaskRecord, failure: Failure) -> None:

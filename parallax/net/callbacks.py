@@ -27,10 +27,14 @@ class Callbacks:
         self._starting = threading.Lock()
         self._closed = False
 
-    def add(self, call: Callable[[], None]) -> None:
-        """Run this soon. Never waits; may be called under locks. After `close` it does nothing."""
+    def add(self, call: Callable[[], None]) -> bool:
+        """Run this soon. Never waits; may be called under locks.
+
+        Returns:
+            Whether it will be run: not after `close`.
+        """
         if self._closed:
-            return
+            return False
         self._queue.put(call)
         if self._thread is None:
             # Two threads may both come here; the queue feeds both, so one thread too many would
@@ -38,6 +42,7 @@ class Callbacks:
             with self._starting:
                 if self._thread is None:
                     self._start()
+        return not self._closed
 
     def _start(self) -> None:
         thread = threading.Thread(target=self._run, name="parallax-callbacks", daemon=True)

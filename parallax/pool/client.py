@@ -18,9 +18,11 @@ from typing import Any
 from parallax.errors import ClusterLostError
 from parallax.ids import counter
 from parallax.messages import (
+    INLINE_LIMIT_BYTES,
     Answered,
     CancelRequested,
     FromHub,
+    InlineLimited,
     ItemReady,
     Left,
     Noted,
@@ -47,7 +49,7 @@ from parallax.pool.questions import Questions
 from parallax.pool.streams import Streams
 from parallax.pool.waiter import Waiter
 from parallax.refs import ObjectRef, ObjectRefGenerator, forget_owner, register_owner
-from parallax.serial.values import INLINE_LIMIT_BYTES, Packed, pack
+from parallax.serial.values import Packed, pack
 from parallax.store.shared import SharedStore
 
 IDLE_SLEEP_S = 60.0
@@ -70,6 +72,8 @@ class Client:
         self.number = self.node = 0
         self.lost = ""
         """Why there is no cluster any more; empty while there is one."""
+        self.inline_limit_bytes = INLINE_LIMIT_BYTES
+        """What is larger goes to the store. The hub lowers it when it holds much."""
         self.on_said: Callable[[Said], None] | None = None
         self.on_noted: Callable[[str], None] | None = None
         self.on_message: Callable[[FromHub], None] | None = None
@@ -204,6 +208,8 @@ class Client:
                 self.streams.item_ready(message)
             elif isinstance(message, Answered):
                 self._questions.answered(message)
+            elif isinstance(message, InlineLimited):
+                self.inline_limit_bytes = message.limit_bytes
             elif isinstance(message, Said):
                 if self.on_said is not None:
                     self.on_said(message)
@@ -302,7 +308,7 @@ class Client:
             ObjectStoreFullError: there is no room.
             ClusterLostError: there is no store any more.
         """
-        if not packed.buffers and len(packed.data) <= INLINE_LIMIT_BYTES:
+        if not packed.buffers and len(packed.data) <= self.inline_limit_bytes:
             return packed.data
         name = f"{self.number:x}-{next(self._segments):x}"
         try:

@@ -288,7 +288,7 @@ class Holdings:
                 if object_id in self._foreign:
                     self._foreign.discard(object_id)
                     self._channel.outbox.append(ObjectsWanted([object_id]))
-        if ready:
-            self._channel.later(call)
-        else:
+        if not ready:
             self._channel.flush()
+        elif not self._channel.later(call):
+            call()  # the session has just ended, and nobody else would

@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from parallax.errors import ParallaxError, SerializationError
+from parallax.messages import INLINE_LIMIT_BYTES
 from parallax.serial.arrays import (
     ArrayPickler,
     DillValuePickler,
@@ -29,7 +30,6 @@ from parallax.serial.arrays import (
 from parallax.serial.envelope import is_sealed, open_sealed, seal
 from parallax.serial.refs import collecting
 
-INLINE_LIMIT_BYTES = 64 * 1024
 _PROTOCOL = 5
 
 # Exact types that pickle without looking anything up by name.

@@ -14,7 +14,7 @@ from parallax.pool.calls import NO_ARGUMENTS, pack_call
 from parallax.pool.client import Client
 from parallax.pool.context import engine
 from parallax.refs import ObjectRef, RefOwner, check_owner
-from parallax.serial.values import INLINE_LIMIT_BYTES, pack
+from parallax.serial.values import pack
 from parallax.sessions.bindings import Binder, Binding
 from parallax.sessions.jobs import JobChooser, Submissions
 from parallax.sessions.output import TaskPrinter
@@ -96,7 +96,7 @@ class PoolSession:
                 check_owner(client, values)
             refs = packed.refs
             data = packed.data
-            if packed.buffers or len(data) > INLINE_LIMIT_BYTES:
+            if packed.buffers or len(data) > client.inline_limit_bytes:
                 large, data = client.put_packed(packed)
                 refs = [*refs, large.id]
         job, parent, seed = self._place()
@@ -137,7 +137,7 @@ class PoolSession:
                 packed is None
                 or packed.refs
                 or packed.buffers
-                or len(packed.data) > INLINE_LIMIT_BYTES // chunk
+                or len(packed.data) > client.inline_limit_bytes // chunk
             ):
                 self._submit_chunk(call, batch, refs)
                 ref = self.submit(call, args, {})

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from parallax.core.machine import Machine
+from parallax.core.objects import size_of
 from parallax.core.recall import SWEEP_S
 from parallax.core.records import TaskRecord
 from parallax.core.resources import UNIT
@@ -34,6 +35,7 @@ def check(machine: Machine) -> None:
         *_tasks(machine),
         *_references(machine),
         *_lineage(machine),
+        *_inline(machine),
         *_idle(machine),
         *_stuck(machine),
         *_jobs(machine),
@@ -242,6 +244,15 @@ def _lineage(machine: Machine) -> Iterator[str]:
             yield f"task {task.id:x}: retains {task.retained} objects wrongly"
     if lasting:
         yield f"ended tasks that were not settled: {dict(lasting)}"
+
+
+def _inline(machine: Machine) -> Iterator[str]:
+    """What is kept inline is counted as such, for the hub's memory is bounded by that count."""
+    tasks = {id(task): task for task in (*machine.tasks.rows.values(), *_retained(machine))}
+    used = sum(size_of(task.args) for task in tasks.values())
+    used += sum(size_of(row.value) for row in machine.objects.rows.values() if row.value)
+    if used != machine.objects.inline_bytes:
+        yield f"{used} inline bytes are kept, {machine.objects.inline_bytes} counted"
 
 
 def _retained(machine: Machine) -> list[TaskRecord]:
