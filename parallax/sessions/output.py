@@ -23,7 +23,7 @@ class TaskPrinter:
         later: runs a call soon in another thread.
     """
 
-    def __init__(self, later: Callable[[Callable[[], None]], None]) -> None:
+    def __init__(self, later: Callable[[Callable[[], None]], object]) -> None:
         self._later = later
         self._lock = threading.Lock()
         self._said: deque[Said] = deque()

@@ -1,4 +1,4 @@
-"""What travels in messages is kept in memory: beyond a budget, what is not small goes to the store."""
+"""What travels in messages stays in memory: beyond a budget what is not small goes to the store."""
 
 from __future__ import annotations
 
