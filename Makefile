@@ -57,6 +57,8 @@ notebooks: $(VENV)/.stamp-test ## Run the notebooks of the gallery and store the
 
 .PHONY: bench
 bench: $(BENCH_VENV)/.stamp ## Measure Parallax and its peers; writes docs/benchmarks.md
+	@# As installed packages are, whatever the environment says of writing bytecode.
+	@$(BENCH_VENV)/bin/python -m compileall -q parallax benchmarks
 	$(BENCH_VENV)/bin/python -m benchmarks --write docs/benchmarks.md
 
 .PHONY: clean
@@ -91,5 +93,6 @@ $(VENV)/.stamp-test: pyproject.toml $(VENV)/.stamp-uv
 $(BENCH_VENV)/.stamp: pyproject.toml tools/bootstrap.sh
 	@tools/bootstrap.sh $(BENCH_VENV)
 	@echo "installing parallax and its peers into $(BENCH_VENV)"
-	@$(BENCH_VENV)/bin/uv pip install --quiet --python $(BENCH_VENV)/bin/python -e ".[bench]"
+	@$(BENCH_VENV)/bin/uv pip install --quiet --compile-bytecode \
+	  --python $(BENCH_VENV)/bin/python -e ".[bench]"
 	@touch $@
