@@ -15,15 +15,25 @@ import pytest
 import parallax as px
 from parallax.errors import ClusterLostError
 from parallax.pool import local
+from parallax.pool.config import PoolConfig
 from parallax.pool.paths import clusters_folder
 from tests.pool import tasks
 from tests.pool.clusters import SHM, Driver, patch_pools, wait_until
 
 
 def _clusters() -> set[str]:
-    return {path.name for path in clusters_folder().iterdir()} | {
-        path.name for path in SHM.glob("parallax-*")
-    }
+    """Folders and stores of pools, but for those of other processes that run meanwhile."""
+    names = {path.name for path in clusters_folder().iterdir() if not _is_foreign(path)}
+    stores = {path.name for path in SHM.glob("parallax-*")}
+    return names | {name for name in stores if not _is_foreign(clusters_folder() / name[-12:])}
+
+
+def _is_foreign(folder: Path) -> bool:
+    try:
+        owner = PoolConfig.load(str(folder / "config.json")).owner_pid
+    except (OSError, ValueError):
+        return False
+    return owner != os.getpid()
 
 
 @pytest.mark.parametrize(
