@@ -10,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 import parallax as px
@@ -31,7 +32,7 @@ def _clusters() -> set[str]:
 def _is_foreign(folder: Path) -> bool:
     try:
         owner = PoolConfig.load(str(folder / "config.json")).owner_pid
-    except (OSError, ValueError):
+    except (OSError, msgspec.DecodeError):  # it is being written, or was never
         return False
     return owner != os.getpid()
 
