@@ -94,6 +94,8 @@ def test_a_child_that_ends_like_a_program_ends_nothing_of_its_parents() -> None:
         px.init(num_cpus=1)
         large = px.put(bytearray(1 << 22))
         px.get(double.remote(1))
+        import warnings
+        warnings.simplefilter('ignore', DeprecationWarning)  # Python's own, of any such fork
         child = os.fork()
         if child == 0:
             del large

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -11,31 +12,62 @@ from parallax.errors import OutOfMemoryError, UsageError
 from parallax.pool.local import MEMORY_FLOOR_VARIABLE
 from parallax.pool.memory import Memory, MemoryGauge
 from tests.pool import tasks
-from tests.pool.clusters import engines, wait_until
+from tests.pool.clusters import engines, patch_pools, wait_until
 
 MIB = 1 << 20
+
+
+class ShortHost:
+    """A host that runs out of memory when it is told to, for one look of the node agent."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+        self._sign = folder / "short of memory"
+        code = f"""
+            import pathlib
+            import parallax.pool.memory as memory
+            def read(gauge, sign=pathlib.Path({str(self._sign)!r})):
+                short = sign.exists()
+                sign.unlink(missing_ok=True)
+                return memory.Memory(0 if short else 1 << 49, 1 << 51)
+            memory.MemoryGauge.read = read
+        """
+        patch_pools(monkeypatch, textwrap.dedent(code))
+
+    def run_short(self) -> None:
+        self._sign.touch()
+        wait_until(lambda: not self._sign.exists())
 
 
 def test_the_newest_task_that_can_be_retried_is_stopped(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    # Given a host that is always short of memory
-    monkeypatch.setenv(MEMORY_FLOOR_VARIABLE, str(1 << 60))
+    host = ShortHost(monkeypatch, tmp_path)
     note_and_do = px.remote(tasks.note_and_do)
+    diary, greedy_diary = tmp_path / "diary", tmp_path / "greedy"
+
+    def times_begun(diary: Path) -> int:
+        return diary.read_text().count("begun") if diary.exists() else 0
+
     with px.init(num_cpus=2):
-        # When a task that must not run twice runs beside one that may be retried for ever
-        once = px.remote(max_retries=0)(tasks.sleep).remote(0.8)
-        wait_until(lambda: any(e["state"] == "busy" for e in engines()))
-        diary = tmp_path / "diary"
+        # Given a task that must not run twice beside one that may be retried for ever
+        once = px.remote(max_retries=0)(tasks.sleep).remote(600)
         often = note_and_do.options(max_retries=-1).remote(str(diary), tasks.match_for_ever)
-        # Then only the latter is stopped, again and again
-        assert px.get(once) == 0.8
-        assert diary.read_text().count("begun") > 1
+        wait_until(lambda: sum(e["state"] == "busy" for e in engines()) == 2)
+        # When the host runs short of memory, then only the latter is stopped, again and again
+        for attempt in (1, 2, 3):
+            wait_until(lambda attempt=attempt: times_begun(diary) == attempt)  # type: ignore[misc]
+            host.run_short()
+        wait_until(lambda: times_begun(diary) == 4)
+        assert px.wait([once], timeout=0)[0] == []
         px.cancel(often, force=True)
         # And one whose retries are used up says why it has failed
         greedy = note_and_do.options(max_retries=1, name="greedy")
+        doomed = greedy.remote(str(greedy_diary), tasks.match_for_ever)
+        for attempt in (1, 2):
+            wait_until(lambda attempt=attempt: times_begun(greedy_diary) == attempt)  # type: ignore[misc]
+            host.run_short()
         with pytest.raises(OutOfMemoryError, match="greedy was stopped after 2 attempts"):
-            px.get(greedy.remote(str(tmp_path / "greedy"), tasks.match_for_ever))
+            px.get(doomed, timeout=20)
         assert px.is_initialized()
 
 
