@@ -92,4 +92,4 @@ def cure_for(value: object) -> str | None:
     for base in type(value).__mro__:
         if cure := _BY_TYPE.get(f"{base.__module__}.{base.__qualname__}"):
             return cure
-    return _BY_PACKAGE.get(type(value).__module__.partition(".")[0])
+    return _BY_PACKAGE.get(str(type(value).__module__).partition(".")[0])

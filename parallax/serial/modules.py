@@ -145,7 +145,10 @@ def _targets(statement: Import, package: str) -> Iterator[str]:
 
 def _package_of(function: FunctionType) -> str:
     package = function.__globals__.get("__package__")
-    return package if isinstance(package, str) else function.__module__.rpartition(".")[0]
+    if isinstance(package, str):
+        return package
+    # Without a module: what `exec` and `eval` make in a dict of their own.
+    return (function.__module__ or "").rpartition(".")[0]
 
 
 def _key_of(sources: dict[str, ModuleSource]) -> bytes:

@@ -45,6 +45,14 @@ class TestWhatTravels:
 
         assert travel(notebook["f"])(1) == 8
 
+    def test_what_has_no_module(self) -> None:
+        namespace: dict[str, Any] = {}
+        exec("import math\ndef f(x): return math.floor(x)", namespace)
+
+        assert namespace["f"].__module__ is None
+        assert travel(namespace["f"])(1.5) == 1
+        assert travel(eval("lambda x: x * 2", {}))(2) == 4
+
     def test_lambdas_and_closures(self) -> None:
         def adder(n: int) -> Callable[[int], int]:
             return lambda x: x + n
