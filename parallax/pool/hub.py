@@ -131,12 +131,15 @@ class Hub:
     def _collect(self, timeout_s: float, awake_s: float) -> list[Event]:
         events: list[Event] = []
         links, ready = self._router.wait(timeout_s, awake_s)
-        for link in links:
-            self._read(link, events)
+        # Before anything is read: one that leaves gives its descriptor back, and one that comes
+        # may be given it.
+        ended = list(self._watch.ended(ready))
         for fd in ready:
             if fd in self._watch:
                 self._router.unwatch(fd)
-        for number in self._watch.ended(ready):
+        for link in links:
+            self._read(link, events)
+        for number in ended:
             if number == _OWNER:
                 self.stop("its owner is gone")
             else:

@@ -6,6 +6,7 @@ import logging
 import os
 import platform
 import socket
+import subprocess
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -34,7 +35,7 @@ from parallax.messages import (
     Welcome,
 )
 from parallax.net import codec
-from parallax.net.link import listen
+from parallax.net.link import Link, listen
 from parallax.pool.config import PoolConfig
 from parallax.pool.hub import Hub
 from parallax.version import VERSION
@@ -206,6 +207,45 @@ def test_a_peer_whose_process_is_gone_is_forgotten(peers: Any) -> None:
     peers(hello(pid=pid))
     peers(hello(pid=(1 << 31) - 1))
     wait_until(lambda: good.ask("counts").answer["clients"] == 1)
+
+
+def test_one_that_comes_as_another_one_goes_is_not_taken_for_it(
+    hub: Hub, peers: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = peers(hello())
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process:
+        leaver = _introduced(hub)
+        # So many that one of them is given the descriptor that was the leaver's.
+        newcomers = [_introduced(hub) for _ in range(20)]
+        leaver.send(codec.encode([hello(pid=process.pid)]))
+        wait_until(lambda: good.ask("counts").answer["clients"] == 2)
+
+        # The hub is busy while one peer leaves, its process ends, and others come.
+        handle, is_busy, go_on = hub.machine.handle, threading.Event(), threading.Event()
+
+        def handle_slowly(events: Any, now: float) -> Any:
+            is_busy.set()
+            assert go_on.wait(10)
+            return handle(events, now)
+
+        monkeypatch.setattr(hub.machine, "handle", handle_slowly)
+        good.say(Ping())
+        assert is_busy.wait(10)
+        leaver.send(codec.encode([Left()]))
+    for newcomer in newcomers:
+        newcomer.send(codec.encode([hello()]))
+    go_on.set()
+
+    wait_until(lambda: good.ask("counts").answer["clients"] == 1 + len(newcomers))
+    for link in leaver, *newcomers:
+        link.close()
+
+
+def _introduced(hub: Hub) -> Link:
+    """A link that has met the hub, and has said nothing yet."""
+    link = Link.connect(hub.config.endpoint, codec.MAX_FRAME_BYTES)
+    wait_until(lambda: link.read() == [] and link.is_open)
+    return link
 
 
 def test_bytes_that_are_not_even_zeromq(hub: Hub, peers: Any) -> None:
