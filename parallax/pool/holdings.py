@@ -215,29 +215,30 @@ class Holdings:
         foreign: list[int] = []
         mine = False
         distinct = set(missing)
-        with self._channel.lock:
-            for object_id in distinct:
-                if object_id in self.values:
-                    waiter.count(failed=type(self.values[object_id]) is Failure)
-                    continue
-                if object_id not in self.local:
-                    raise UsageError(f"object {hex_id(object_id)} is not held by this process")
-                if object_id in self._foreign:
-                    foreign.append(object_id)
-                else:
-                    mine = True
-                self._waiters.setdefault(object_id, []).append(waiter)
-            if client.lost:
-                waiter.finish()
-            duplicates = count - len(distinct)
-            if fail_fast and duplicates > 0:
-                waiter.remaining -= duplicates
-                waiter.done = waiter.done or waiter.remaining <= 0
-            if foreign:
-                # Asked first and noted after: an interrupt in between asks twice, never not at all.
-                self._channel.outbox.append(ObjectsWanted(foreign))
-                self._foreign.difference_update(foreign)
         try:
+            with self._channel.lock:
+                for object_id in distinct:
+                    if object_id in self.values:
+                        waiter.count(failed=type(self.values[object_id]) is Failure)
+                        continue
+                    if object_id not in self.local:
+                        raise UsageError(f"object {hex_id(object_id)} is not held by this process")
+                    if object_id in self._foreign:
+                        foreign.append(object_id)
+                    else:
+                        mine = True
+                    self._waiters.setdefault(object_id, []).append(waiter)
+                if client.lost:
+                    waiter.finish()
+                duplicates = count - len(distinct)
+                if fail_fast and duplicates > 0:
+                    waiter.remaining -= duplicates
+                    waiter.done = waiter.done or waiter.remaining <= 0
+                if foreign:
+                    # Asked first and noted after: an interrupt in between asks twice, never not
+                    # at all.
+                    self._channel.outbox.append(ObjectsWanted(foreign))
+                    self._foreign.difference_update(foreign)
             client.block(waiter, deadline, mine=mine)
         finally:
             if waiter.remaining > 0 or count < len(distinct):

@@ -131,5 +131,9 @@ def test_waits_that_end_early_leave_nothing_behind(cluster: str) -> None:
             px.get(slow, timeout=0)
     with pytest.raises(px.errors.TaskError):
         px.get([slow, px.remote(tasks.fail).remote()], timeout=10)
+    more = [px.remote(tasks.sleep).remote(600) for _ in range(30)]
+    with pytest.raises(px.errors.UsageError, match="not held"):
+        client.get([*(ref.id for ref in more), more[-1].id + 1], None)
     assert client.holdings._waiters == {}
-    px.cancel(slow)
+    for ref in slow, *more:
+        px.cancel(ref)
