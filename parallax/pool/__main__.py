@@ -28,6 +28,7 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from types import FrameType
 
 from parallax.pool.cleanup import clean_up
 from parallax.pool.config import PoolConfig
@@ -88,7 +89,12 @@ def _run_hub(
 
     hub = Hub(config, listening)
     signal.signal(signal.SIGTERM, lambda number, frame: hub.stop("it was told to terminate"))
-    signal.signal(signal.SIGCHLD, lambda number, frame: hub.stop("the node agent ended"))
+
+    def on_child(number: int, frame: FrameType | None) -> None:
+        if _ended(node_pid):  # it may have been stopped, as by a debugger, or go on
+            hub.stop("the node agent ended")
+
+    signal.signal(signal.SIGCHLD, on_child)
     try:
         if _ended(node_pid):  # before there was a handler
             hub.stop("the node agent did not start")

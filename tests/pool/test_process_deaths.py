@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 import parallax as px
@@ -48,6 +49,18 @@ def _helpers(folder: Path, count: int) -> list[int]:
     path = folder / "pids"
     wait_until(lambda: path.exists() and path.read_text().count("\n") == count)
     return [int(line) for line in path.read_text().split()]
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_one_that_is_only_stopped_goes_on(cluster: str, name: str) -> None:
+    stopped = process(cluster, name)
+    stopped.suspend()
+    wait_until(lambda: stopped.status() == psutil.STATUS_STOPPED)
+    result = ones.remote()
+    if name != "parallax-hub":
+        assert px.nodes()  # the hub has heard that its child was stopped
+    stopped.resume()
+    assert px.get(result, timeout=10).size == 1 << 20
 
 
 @pytest.mark.parametrize("name", PROCESSES)
