@@ -359,3 +359,15 @@ class Client:
         finally:
             if unblock is not None:
                 unblock()
+
+    def until(self, call: Callable[[], None]) -> Callable[[], None]:
+        """See `Membership`."""
+        unblock = self.on_blocked() if self.on_blocked is not None else None
+        if unblock is None:
+            return call
+
+        def called() -> None:
+            unblock()
+            call()
+
+        return called

@@ -282,6 +282,8 @@ class Holdings:
 
     def _when_ready(self, object_id: int, call: Callable[[], None]) -> None:
         """Call `call` in the callbacks' thread once the object is ready or the cluster is lost."""
+        if object_id not in self.values:
+            call = self._client.until(call)
         with self._channel.lock:
             ready = object_id in self.values or bool(self._client.lost)
             if not ready:

@@ -42,3 +42,7 @@ class Membership(RefOwner, Protocol):
         self, ids: list[int], *, force: bool = False, recursive: bool = True, grace_s: float = -1.0
     ) -> None:
         """Ask the hub to cancel the tasks that make these objects. Does not wait."""
+
+    def until(self, call: Callable[[], None]) -> Callable[[], None]:
+        """What to call in place of `call`: from now until then the running task, if this is an
+        engine, counts as one that waits. Not under the channel's lock."""

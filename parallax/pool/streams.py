@@ -153,12 +153,13 @@ class Streams:
             else:
                 future.set_result(item)
 
+        told = settle if stream.item(index) is not None else self._client.until(settle)
         with self._channel.lock:
             there = stream.item(index) is not None or bool(self._client.lost)
             if not there:
-                stream.waiting.append((index, settle))
+                stream.waiting.append((index, told))
         if there:
-            settle()
+            told()
         else:
             self._channel.flush()
         return future

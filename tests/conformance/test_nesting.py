@@ -42,6 +42,25 @@ def test_many_tasks_that_each_wait_for_a_child() -> None:
     assert px.get([wait_for_child.remote(i) for i in range(50)]) == list(range(1, 51))
 
 
+def test_tasks_that_await_their_children() -> None:
+    @px.remote
+    def two() -> Iterator[int]:
+        yield 1
+        yield 2
+
+    @px.remote
+    async def awaits() -> list[int]:
+        return [await one.remote()] + [await ref async for ref in two.remote()]
+
+    @px.remote
+    def asks_a_future() -> list[int]:
+        return [one.remote().future().result()]
+
+    # Given more of them than engines
+    refs = [awaits.remote() for _ in range(4)] + [asks_a_future.remote() for _ in range(4)]
+    assert px.get(refs, timeout=10) == [[1, 1, 2]] * 4 + [[1]] * 4
+
+
 def test_all_verbs_work_in_a_task() -> None:
     @px.remote
     def use_all() -> list[Any]:
