@@ -49,15 +49,16 @@ class JobChooser:
         return self._script
 
     def _cell_job(self, shell: Any) -> int:
-        # Each run of a cell has an execution count of its own.
+        # It differs from run to run. It is not the cell's number: while a cell runs, newer
+        # IPythons have counted it already, older ones have not. All have noted its source last.
         count = shell.execution_count
         if self._cell[0] == count:
             return self._cell[1]
         with self._lock:
             if self._cell[0] != count:
-                inputs = shell.user_ns.get("In", [""])
-                source = inputs[count] if count < len(inputs) else ""
-                self._cell = (count, self._open(f"cell [{count}]", _cell_id(shell), source))
+                sources = shell.history_manager.input_hist_parsed
+                name = f"cell [{len(sources) - 1}]"
+                self._cell = (count, self._open(name, _cell_id(shell), sources[-1]))
         return self._cell[1]
 
 
