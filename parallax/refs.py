@@ -5,7 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 from collections import deque
 from collections.abc import AsyncIterator, Generator, Iterable, Iterator
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
 from parallax.errors import ClusterLostError, UsageError
 from parallax.ids import hex_id
@@ -141,6 +141,16 @@ class ObjectRef(HtmlRepr, Generic[T]):
         raise TypeError(
             f"an ObjectRef is not iterable; get its value first: parallax.get({self!r})"
         )
+
+    if not TYPE_CHECKING:  # type checkers shall still know what is there
+
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(
+                f"an ObjectRef has no attribute {name!r}; it stands for a value: "
+                "parallax.get(ref) waits for it and returns it.",
+                name=name,
+                obj=self,
+            )
 
     def __repr__(self) -> str:
         state = self._owner.describe(self.id) if self._owner is not None else "foreign"

@@ -216,3 +216,11 @@ def test_the_last_reference_gone_frees_the_value(use: Callable[[], None], sessio
         wait_until(freed)
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.needs("parallax")
+def test_what_the_value_has_is_not_the_refs() -> None:
+    ref = px.put("text")
+    with pytest.raises(AttributeError, match=r"no attribute 'upper'; .* parallax.get\(ref\)"):
+        ref.upper()  # type: ignore[attr-defined]
+    assert not hasattr(ref, "upper")
