@@ -14,6 +14,7 @@ from parallax.ids import hex_id
 from parallax.reprs import HtmlRepr, Rows, plural
 from parallax.sessions import current as _current
 from parallax.sessions.current import begin, current, end, existing
+from parallax.sessions.frames import callers_line
 from parallax.sessions.start import StartOptions
 
 
@@ -75,7 +76,7 @@ class Session(HtmlRepr):
             engines = sum(len(node["engines"]) for node in self._session.ask("nodes"))
         except ClusterLostError:
             return f"<parallax session {self.name or self.cluster}: lost>"
-        ready = plural(engines, "engine") if engines else "engines start"
+        ready = plural(engines, "engine") if engines else "engines starting"
         return (
             f"<parallax session {self.name or self.cluster}: "
             f"{plural(total.get('CPU', 0), 'CPU')}, {ready}>"
@@ -132,22 +133,23 @@ def init(
             that address.
         ClusterLostError: the pool does not start, or does not answer.
     """
-    options = StartOptions(
-        address=os.fspath(address) if isinstance(address, os.PathLike) else address,
-        num_cpus=num_cpus,
-        num_gpus=num_gpus,
-        resources=_copied(resources),
-        memory=memory,
-        object_store_memory=object_store_memory,
-        name=name,
-        namespace=namespace,
-        env_vars=_copied(env_vars),
-        seed=seed,
-        log_to_driver=log_to_driver,
-    )
-    options.check()
-    begin(options, ignore_reinit_error=ignore_reinit_error)
-    return Session()
+    with callers_line:
+        options = StartOptions(
+            address=os.fspath(address) if isinstance(address, os.PathLike) else address,
+            num_cpus=num_cpus,
+            num_gpus=num_gpus,
+            resources=_copied(resources),
+            memory=memory,
+            object_store_memory=object_store_memory,
+            name=name,
+            namespace=namespace,
+            env_vars=_copied(env_vars),
+            seed=seed,
+            log_to_driver=log_to_driver,
+        )
+        options.check()
+        begin(options, ignore_reinit_error=ignore_reinit_error)
+        return Session()
 
 
 def _copied(given: Mapping[str, Any] | None) -> Any:

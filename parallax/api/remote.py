@@ -15,6 +15,7 @@ from parallax.options import TaskOptions
 from parallax.refs import ObjectRef
 from parallax.reprs import HtmlRepr
 from parallax.sessions.current import current
+from parallax.sessions.frames import callers_line
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -79,9 +80,10 @@ class RemoteFunction(HtmlRepr, Generic[P, T]):
             SerializationError: the function or an argument cannot be pickled.
             ClusterLostError: the cluster is gone.
         """
-        if ((len(args), *kwargs) if kwargs else len(args)) not in self._patterns.known:
-            self._patterns.learn(self.name, args, kwargs)
-        return current().submit(self, args, kwargs)
+        with callers_line:
+            if ((len(args), *kwargs) if kwargs else len(args)) not in self._patterns.known:
+                self._patterns.learn(self.name, args, kwargs)
+            return current().submit(self, args, kwargs)
 
     def map(self, *iterables: Iterable[Any], chunk: int | str = "auto") -> list[ObjectRef[T]]:
         """Start one task an item, as the built-in `map` calls a function. Returns at once.
@@ -100,17 +102,20 @@ class RemoteFunction(HtmlRepr, Generic[P, T]):
             SerializationError: the function or an item cannot be pickled.
             ClusterLostError: the cluster is gone.
         """
-        if not iterables:
-            raise UsageError("map needs at least one iterable: f.map(range(10)).")
-        if chunk != "auto" and (not isinstance(chunk, int) or isinstance(chunk, bool) or chunk < 1):
-            raise UsageError(f'chunk={chunk!r} must be an int of at least 1, or "auto".')
-        for iterable in iterables:
-            if isinstance(iterable, ObjectRef):
-                raise UsageError("map takes iterables, not refs: get the value first.")
-        self.check_arguments(len(iterables))
-        items = list(zip(*map(_iterator, iterables), strict=False))
-        size = None if isinstance(chunk, str) else chunk
-        return current().submit_map(self, items, size)
+        with callers_line:
+            if not iterables:
+                raise UsageError("map needs at least one iterable: f.map(range(10)).")
+            if chunk != "auto" and (
+                not isinstance(chunk, int) or isinstance(chunk, bool) or chunk < 1
+            ):
+                raise UsageError(f'chunk={chunk!r} must be an int of at least 1, or "auto".')
+            for iterable in iterables:
+                if isinstance(iterable, ObjectRef):
+                    raise UsageError("map takes iterables, not refs: get the value first.")
+            self.check_arguments(len(iterables))
+            items = list(zip(*map(_iterator, iterables), strict=False))
+            size = None if isinstance(chunk, str) else chunk
+            return current().submit_map(self, items, size)
 
     def check_arguments(self, count: int) -> None:
         """Check that the function takes so many positional arguments.
@@ -133,14 +138,16 @@ class RemoteFunction(HtmlRepr, Generic[P, T]):
         Raises:
             UsageError: an unknown option, or a value that makes no sense.
         """
-        updated = self.task_options.updated(options)
-        return RemoteFunction(self.function, updated, self.shared, self._patterns)
+        with callers_line:
+            updated = self.task_options.updated(options)
+            return RemoteFunction(self.function, updated, self.shared, self._patterns)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
-        raise TypeError(
-            f"{self.name} is a remote function: call {self.name}.remote(...) to run it as a task, "
-            f"or {self.name}.function(...) to run it here."
-        )
+        with callers_line:
+            raise TypeError(
+                f"{self.name} is a remote function: call {self.name}.remote(...) to run it as a "
+                f"task, or {self.name}.function(...) to run it here."
+            )
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         if instance is None:
@@ -204,12 +211,13 @@ def remote(*args: Any, **options: Any) -> Any:
     Raises:
         UsageError: an unknown option, or a value that makes no sense.
     """
-    if args:
-        if len(args) > 1 or options or not callable(args[0]):
-            raise UsageError("use @remote, or @remote(option=value, ...), on a function.")
-        return _make(args[0], DEFAULTS)
-    checked = DEFAULTS.updated(options)
-    return lambda function: _make(function, checked)
+    with callers_line:
+        if args:
+            if len(args) > 1 or options or not callable(args[0]):
+                raise UsageError("use @remote, or @remote(option=value, ...), on a function.")
+            return _make(args[0], DEFAULTS)
+        checked = DEFAULTS.updated(options)
+        return lambda function: _make(function, checked)
 
 
 def _make(function: Any, options: TaskOptions) -> RemoteFunction[Any, Any]:

@@ -10,11 +10,11 @@ from typing import Any, TypeVar, overload
 
 from parallax.api.checks import check_count, check_timeout, refs_of
 from parallax.api.remote import RemoteFunction
-from parallax.errors import GetTimeoutError, ParallaxError, UsageError
+from parallax.errors import GetTimeoutError, UsageError
 from parallax.options import MAX_COUNT
 from parallax.refs import ObjectRef, ObjectRefGenerator
 from parallax.sessions.current import current, current_of
-from parallax.sessions.frames import user_frames
+from parallax.sessions.frames import callers_line
 from parallax.sessions.protocol import Session
 
 T = TypeVar("T")
@@ -40,12 +40,13 @@ def put(value: T) -> ObjectRef[T]:
         SerializationError: it cannot be pickled.
         ObjectStoreFullError: there is no room for it.
     """
-    if isinstance(value, ObjectRef):
-        raise TypeError(
-            "put takes a value, and this is a ref already: pass the ref on as it is, or put a "
-            "list that contains it."
-        )
-    return current().put(value)
+    with callers_line:
+        if isinstance(value, ObjectRef):
+            raise TypeError(
+                "put takes a value, and this is a ref already: pass the ref on as it is, or put a "
+                "list that contains it."
+            )
+        return current().put(value)
 
 
 @overload
@@ -85,16 +86,12 @@ def get(refs: Any, *, timeout: float | None = None) -> Any:
         GetTimeoutError: not all values were there in time; also a TimeoutError.
         ClusterLostError: the cluster is gone.
     """
-    timeout_s = check_timeout(timeout)
-    try:
+    with callers_line:
+        timeout_s = check_timeout(timeout)
         if type(refs) is ObjectRef:
             return current_of([refs]).get([refs], timeout_s)[0]
         found = refs_of(refs, "get")
         return current_of(found).get(found, timeout_s)
-    except ParallaxError as error:
-        # Our own frames say nothing: show the caller's line, and below it the task's traceback.
-        error.__traceback__ = user_frames(error.__traceback__)
-        raise
 
 
 def wait(
@@ -126,18 +123,21 @@ def wait(
         TypeError: `refs` is a bare ref, or something else is in it.
         UsageError: (a ValueError) it is empty or has duplicates, or `num_returns` is out of range.
     """
-    found = refs_of(refs, "wait")
-    timeout_s = check_timeout(timeout)
-    if not found:
-        raise UsageError("wait needs at least one ref, and the list is empty.")
-    if len(set(found)) != len(found):
-        twice = next(ref for ref, times in Counter(found).items() if times > 1)
-        raise UsageError(f"wait takes each ref once; the list has duplicates, such as {twice!r}.")
-    check_count("num_returns", num_returns, len(found), "the number of refs, ")
-    done = current_of(found).wait(found, num_returns, timeout_s, fetch=fetch_local)
-    ready = [ref for ref in found if ref.id in done][:num_returns]
-    chosen = {ref.id for ref in ready}
-    return ready, [ref for ref in found if ref.id not in chosen]
+    with callers_line:
+        found = refs_of(refs, "wait")
+        timeout_s = check_timeout(timeout)
+        if not found:
+            raise UsageError("wait needs at least one ref, and the list is empty.")
+        if len(set(found)) != len(found):
+            twice = next(ref for ref, times in Counter(found).items() if times > 1)
+            raise UsageError(
+                f"wait takes each ref once; the list has duplicates, such as {twice!r}."
+            )
+        check_count("num_returns", num_returns, len(found), "the number of refs, ")
+        done = current_of(found).wait(found, num_returns, timeout_s, fetch=fetch_local)
+        ready = [ref for ref in found if ref.id in done][:num_returns]
+        chosen = {ref.id for ref in ready}
+        return ready, [ref for ref in found if ref.id not in chosen]
 
 
 def as_completed(
@@ -163,8 +163,9 @@ def as_completed(
         TypeError: `refs` is a bare ref, or something else is in it.
         GetTimeoutError: not all were ready in time.
     """
-    found = list(dict.fromkeys(refs_of(refs, "as_completed")))
-    return _as_completed(current_of(found), found, check_timeout(timeout))
+    with callers_line:
+        found = list(dict.fromkeys(refs_of(refs, "as_completed")))
+        return _as_completed(current_of(found), found, check_timeout(timeout))
 
 
 def _as_completed(
@@ -173,11 +174,12 @@ def _as_completed(
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     while refs:
         left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
-        done = session.wait(refs, 1, left_s, fetch=True)
-        if not done:
-            raise GetTimeoutError(
-                f"{len(refs)} refs were not ready after {timeout_s:g} s. The tasks go on."
-            )
+        with callers_line:
+            done = session.wait(refs, 1, left_s, fetch=True)
+            if not done:
+                raise GetTimeoutError(
+                    f"{len(refs)} refs were not ready after {timeout_s:g} s. The tasks go on."
+                )
         ready = [ref for ref in refs if ref.id in done]
         refs = [ref for ref in refs if ref.id not in done]
         yield from ready
@@ -205,17 +207,18 @@ def map_unordered(
         TypeError: the function does not take one argument.
         TaskError: a task raised; the others go on, and end unread.
     """
-    if not isinstance(function, RemoteFunction):
-        raise UsageError(f"map_unordered needs a remote function, not {function!r}.")
-    if function.streaming or function.num_returns != 1:
-        raise UsageError("map_unordered needs a function with one return value.")
-    function.check_arguments(1)
-    limit = backpressure
-    if limit is None:
-        limit = 4 * max(1, int(current().ask("resources")["total"].get("CPU", 1)))
-    else:
-        check_count("backpressure", limit, MAX_COUNT)
-    return _map_unordered(function, iter(items), limit)
+    with callers_line:
+        if not isinstance(function, RemoteFunction):
+            raise UsageError(f"map_unordered needs a remote function, not {function!r}.")
+        if function.streaming or function.num_returns != 1:
+            raise UsageError("map_unordered needs a function with one return value.")
+        function.check_arguments(1)
+        limit = backpressure
+        if limit is None:
+            limit = 4 * max(1, int(current().ask("resources")["total"].get("CPU", 1)))
+        else:
+            check_count("backpressure", limit, MAX_COUNT)
+        return _map_unordered(function, iter(items), limit)
 
 
 def _map_unordered(
@@ -224,7 +227,8 @@ def _map_unordered(
     session = current()
     flying = [function.remote(item) for item in itertools.islice(items, limit)]
     while flying:
-        done = session.wait(flying, 1, None, fetch=True)
+        with callers_line:
+            done = session.wait(flying, 1, None, fetch=True)
         ready = [ref for ref in flying if ref.id in done]
         flying = [ref for ref in flying if ref.id not in done]
         flying += [function.remote(item) for item in itertools.islice(items, len(ready))]
@@ -258,10 +262,11 @@ def cancel(
         UsageError: it is of another session.
         ClusterLostError: the cluster is gone.
     """
-    if not isinstance(ref, ObjectRef | ObjectRefGenerator):
-        raise TypeError(
-            f"cancel takes one ObjectRef, not {type(ref).__name__}. A whole job ends with "
-            "parallax.job_of(ref).cancel()."
-        )
-    number = ref.id if isinstance(ref, ObjectRef) else ref.task_id
-    current_of([ref]).cancel([number], force=force, recursive=recursive)
+    with callers_line:
+        if not isinstance(ref, ObjectRef | ObjectRefGenerator):
+            raise TypeError(
+                f"cancel takes one ObjectRef, not {type(ref).__name__}. A whole job ends with "
+                "parallax.job_of(ref).cancel()."
+            )
+        number = ref.id if isinstance(ref, ObjectRef) else ref.task_id
+        current_of([ref]).cancel([number], force=force, recursive=recursive)
