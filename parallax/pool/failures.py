@@ -15,6 +15,7 @@ from parallax.errors import (
     UsageError,
 )
 from parallax.messages import Failure
+from parallax.serial.cell_names import name_cells
 from parallax.serial.failures import dump_error, load_error
 
 _CLASSES: dict[str, type[ParallaxError]] = {
@@ -34,7 +35,7 @@ def to_error(failure: Failure) -> BaseException:
     if failure.kind == "task":
         return load_error(failure.data)
     kind = _CLASSES.get(failure.kind, InternalError)
-    return kind(failure.message)
+    return kind(name_cells(failure.message))
 
 
 def from_error(error: BaseException, *, task_name: str, task: int) -> Failure:

@@ -25,6 +25,7 @@ import pickle
 from typing import Any, NamedTuple
 
 from parallax.errors import TaskError
+from parallax.serial.cell_names import name_cells
 from parallax.serial.exception_graph import pack_graph, unpack_graph
 from parallax.serial.remote_traceback import describe, format_error, format_frames
 from parallax.serial.task_errors import ArrivedTaskError, attributes_of, make_task_error, name_of
@@ -81,7 +82,7 @@ def _rebuild(data: bytes) -> ArrivedTaskError:
         cause,
         type_name=record.type_name,
         message=record.message,
-        remote_traceback=_remote_traceback(record),
+        remote_traceback=name_cells(_remote_traceback(record)),
         task_name=record.task_name,
         data=data,
     )
