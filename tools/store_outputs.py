@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 
@@ -12,9 +11,6 @@ from tools.execution import execute
 
 ROOT = Path(__file__).resolve().parent.parent
 GALLERY = ROOT / "notebooks"
-
-# IPython writes a cell to a file named after the process before it runs it.
-CELL_FILE = re.compile(r'[^\s"]*/ipykernel_\d+/\d+\.py')
 
 
 def main() -> int:
@@ -32,8 +28,8 @@ def main() -> int:
 
 
 def without_paths(text: str) -> str:
-    """The text with paths as seen from the repository, and cells' files called `<cell>`."""
-    return CELL_FILE.sub("<cell>", text).replace(f"{ROOT}/", "")
+    """The text with paths as seen from the repository."""
+    return text.replace(f"{ROOT}/", "")
 
 
 if __name__ == "__main__":

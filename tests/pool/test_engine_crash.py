@@ -115,7 +115,7 @@ def test_force_stops_what_ignores_interrupts(
     diary = tmp_path / "diary"
     ref = note_and_do.remote(str(diary), how)
     queued = [same.remote(i) for i in range(50)]
-    wait_until(diary.exists)
+    wait_until(lambda: diary.exists() and diary.read_text())
     px.cancel(ref, force=True)
     with pytest.raises(TaskCancelledError):
         px.get(ref, timeout=5)
