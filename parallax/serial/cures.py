@@ -4,13 +4,16 @@ from __future__ import annotations
 
 DEFAULT = "Create it inside the task, or define how it is pickled with __reduce__."
 
-_LOCK = "A lock holds in one process only: create it inside the task, or use an actor instead."
+_LOCK = (
+    "A lock holds in one process only, and tasks share nothing that it could guard: create it "
+    "inside the task, or do without."
+)
 _FILE = "Open the file inside the task, from its path."
-_CONNECTION = "Connect inside the task, or keep the connection in an actor."
+_CONNECTION = "Connect inside the task."
 _LIVES_HERE = "It lives in this process only: create it inside the task, or submit tasks instead."
 _NOTEBOOK = "It belongs to the notebook's kernel: pass what you need of it as plain values."
 _HANDLE = "It is a handle of this process: create it inside the task."
-_QUEUE = "It joins threads of one process: return values from tasks, or keep the queue in an actor."
+_QUEUE = "It joins threads of one process: return values from tasks instead."
 _PENDING = "Wait for it here, and pass its result."
 
 # By the full name of the type or of one of its bases, so that nothing is imported to look.

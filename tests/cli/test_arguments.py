@@ -77,3 +77,9 @@ def test_wrong_calls_exit_with_2(here: Here, wrong: tuple[str, ...]) -> None:
     code, out, err = here(*wrong)
     assert (code, out) == (2, "")
     assert err
+
+
+def test_without_a_command_it_says_what_there_is(here: Here) -> None:
+    code, out, err = here()
+    assert (code, out) == (2, "")
+    assert "write a trace of what ran" in err

@@ -268,8 +268,8 @@ def test_what_we_have_against_a_result_says_so_without_our_frames() -> None:
         px.get(call.remote(lambda: {"deep": [threading.Lock()]}))
     assert str(caught.value) == (
         "cannot ship the return value of call: its part ['deep'][0] is a _thread.lock object, "
-        "which cannot be pickled. A lock holds in one process only: create it inside the task, or "
-        "use an actor instead.\n\nTask 'call' failed with it."
+        "which cannot be pickled. A lock holds in one process only, and tasks share nothing that "
+        "it could guard: create it inside the task, or do without.\n\nTask 'call' failed with it."
     )
     with pytest.raises(px.errors.UsageError) as wrong:
         px.get(call.options(num_returns=2).remote(lambda: 5))
