@@ -14,7 +14,7 @@ from tests.docs import page
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("*.md"))]
-WITH_CODE = [path for path in sorted((ROOT / "docs").glob("*.md")) if page.blocks(path.read_text())]
+WITH_CODE = [path for path in PAGES if page.blocks(path.read_text())]
 
 _FENCE = re.compile(r"^(```|~~~).*?^\1", re.DOTALL | re.MULTILINE)
 _INLINE_CODE = re.compile(r"`[^`\n]+`")
@@ -71,3 +71,11 @@ def _anchors(path: Path) -> set[str]:
 
 def _prose(path: Path) -> str:
     return _INLINE_CODE.sub("", _FENCE.sub("", path.read_text()))
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_files_that_are_named_exist(path: Path) -> None:
+    # Given with their folder; a name alone may be the reader's own.
+    named = set(re.findall(r"[\w.]+(?:/[\w.]+)*/[\w.]+\.(?:py|md|ipynb)\b", path.read_text()))
+    places = (path.parent, ROOT, ROOT / "parallax")
+    assert not {name for name in named if not any((place / name).exists() for place in places)}
