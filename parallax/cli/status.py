@@ -15,11 +15,14 @@ import parallax
 from parallax.cli.arguments import Commands, add_command, add_name
 from parallax.cli.choose import HOW_TO_START, choose
 from parallax.cli.output import amount, console, duration, say, size, table, write_json
-from parallax.errors import ClusterLostError, UsageError
+from parallax.errors import ClusterLostError, ProtocolError, UsageError
 
 JOBS_SHOWN = 10
 OTHER_COLUMNS = 48
 """The width that a list of pools needs but for their owners."""
+SILENT = "does not answer"
+OTHER_VERSION = "other version"
+"""Of Python, or of Parallax: such a pool is as healthy as any, and another environment's."""
 _STYLES = {"busy": "green", "blocked": "yellow", "ending": "red", "failed": "red"}
 
 
@@ -38,7 +41,7 @@ def run(options: Any) -> int:
         raise UsageError("give a name or --all, not both.")
     pools = [choose(options.name)] if options.name else parallax.pools(embedded=options.all)
     facts = [_facts(pool) for pool in pools]
-    failed = any("problem" in found for found in facts)
+    failed = any(found.get("state") == SILENT for found in facts)
     if options.json:
         write_json({"pools": facts})
     elif not facts:
@@ -51,11 +54,13 @@ def run(options: Any) -> int:
 
 
 def _facts(pool: parallax.Pool) -> dict[str, Any]:
-    """The snapshot, or what can be known of a pool that does not answer."""
+    """The snapshot, or what can be known of a pool that does not answer, or not to us."""
     try:
         return pool.snapshot()
     except ClusterLostError as error:
-        return {**pool.facts(), "problem": str(error)}
+        return {**pool.facts(), "state": SILENT, "problem": str(error)}
+    except ProtocolError as error:
+        return {**pool.facts(), "state": OTHER_VERSION, "problem": str(error)}
 
 
 def _list(facts: list[dict[str, Any]]) -> None:
@@ -71,7 +76,7 @@ def _list(facts: list[dict[str, Any]]) -> None:
             row["name"] or row["cluster"],
             duration(time.time() - row["started_at"]),
             str(row["pid"]),
-            "does not answer" if "problem" in row else _share(row, "CPU"),
+            row["state"] if "problem" in row else _share(row, "CPU"),
             str(busy),
             owner,
         )

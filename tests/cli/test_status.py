@@ -128,3 +128,21 @@ def test_embedded_pools_are_listed_with_their_owner(here: Here) -> None:
     assert "0 of 1" in line or "1 of 1" in line
     assert len(line) <= 100
     assert script.pid not in {facts["owner_pid"] for facts in json.loads(named)["pools"]}
+
+
+def test_a_pool_of_another_python_is_listed_like_any(
+    steady_pool: parallax.Pool, here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a pool that refuses us
+    monkeypatch.setattr("platform.python_version", lambda: "3.99.0")
+    # Then a list has it, and nothing has failed
+    code, out, _ = here("status", "--all", "--json")
+    (facts,) = [pool for pool in json.loads(out)["pools"] if pool["name"] == "steady"]
+    assert facts["state"] == "other version"
+    assert facts["pid"] == steady_pool.pid
+    assert code == 0
+    # And the pool itself says why it tells no more, and how to end it
+    code, out, _ = here("status", "steady")
+    assert "it runs Python 3.99.0, this cluster" in out
+    assert "To end it: parallax stop steady" in out
+    assert code == 0
