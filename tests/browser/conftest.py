@@ -9,6 +9,7 @@ import nbformat
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, sync_playwright
 
+from tests.browser import own_notebooks
 from tests.browser.lab import running_lab
 from tests.browser.notebook_page import NotebookPage
 from tools.browser import find_chromium
@@ -38,7 +39,7 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def lab(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address pattern of a JupyterLab that serves the gallery, with all outputs removed."""
+    """The address pattern of a JupyterLab with the gallery, outputs removed, and our own."""
     folder = tmp_path_factory.mktemp("gallery")
     for path in (ROOT / "notebooks").glob("*.ipynb"):
         notebook = nbformat.read(path, as_version=4)
@@ -46,13 +47,14 @@ def lab(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             if cell.cell_type == "code":
                 cell.outputs, cell.execution_count = [], None
         nbformat.write(notebook, folder / path.name)
+    own_notebooks.write_to(folder)
     with running_lab(folder, tmp_path_factory.mktemp("lab-home")) as pattern:
         yield pattern
 
 
 @pytest.fixture
 def open_notebook(chromium: Browser, lab: str) -> Iterator[Callable[[str], NotebookPage]]:
-    """Opens a notebook of the gallery; at the end, the browser must not have logged an error."""
+    """Opens a notebook; at the end, the browser must not have logged an error."""
     page = chromium.new_page(viewport={"width": 1280, "height": 960})
     complaints: list[str] = []
 

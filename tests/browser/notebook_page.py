@@ -25,6 +25,18 @@ ALL_RUN = """() => {
   return panel.sessionContext.session.kernel.status === 'idle'
     && code.every(cell => cell.executionCount !== null);
 }"""
+START_CELL = """index => {
+  const content = jupyterapp.shell.currentWidget.content;
+  content.deselectAll();
+  content.activeCellIndex = index;
+  void jupyterapp.commands.execute('notebook:run-cell');
+}"""
+CELL_ENDED = """index => {
+  const panel = jupyterapp.shell.currentWidget;
+  return panel.sessionContext.session.kernel.status === 'idle'
+    && typeof panel.content.widgets[index].model.executionCount === 'number';
+}"""
+STOP_BUTTON = '[data-command="notebook:interrupt-kernel"]'
 SCROLL = "index => jupyterapp.shell.currentWidget.content.scrollToItem(index, 'center')"
 
 
@@ -45,6 +57,18 @@ class NotebookPage:
         self.page.locator('.lm-Menu-item[data-command="runmenu:run-all"]').click()
         self.page.wait_for_function(ALL_RUN, timeout=timeout_s * 1000)
 
+    def start(self, cell_id: str) -> None:
+        """Run one cell, and do not wait for it."""
+        self.page.evaluate(START_CELL, self._index(cell_id))
+
+    def wait_for(self, cell_id: str, timeout_s: float) -> None:
+        """Return when a cell has run, error or not."""
+        self.page.wait_for_function(CELL_ENDED, arg=self._index(cell_id), timeout=timeout_s * 1000)
+
+    def stop(self) -> None:
+        """Press the button that interrupts the kernel."""
+        self.page.locator(STOP_BUTTON).first.click()
+
     def cells(self) -> list[dict[str, Any]]:
         """The notebook's cells as they would be saved, outputs included."""
         cells: list[dict[str, Any]] = self.page.evaluate(CELLS)
@@ -52,12 +76,15 @@ class NotebookPage:
 
     def output_of(self, cell_id: str) -> Locator:
         """What is drawn below a cell, scrolled into view."""
-        index = [cell["id"] for cell in self.cells()].index(cell_id)
+        index = self._index(cell_id)
         self.page.evaluate(SCROLL, index)
         cell = self.page.locator(f'.jp-Cell[data-windowed-list-index="{index}"]')
         output = cell.locator(".jp-Cell-outputWrapper .jp-OutputArea-output").last
         output.scroll_into_view_if_needed()
         return cell.locator(".jp-Cell-outputWrapper")
+
+    def _index(self, cell_id: str) -> int:
+        return [cell["id"] for cell in self.cells()].index(cell_id)
 
     def screenshot(self, name: str) -> None:
         self.screenshots.mkdir(parents=True, exist_ok=True)
