@@ -59,11 +59,21 @@ class ActorError(ParallaxError):
 
 
 class ActorDiedError(ActorError):
-    """The actor is gone for good."""
+    """The actor is gone for good.
+
+    Attributes:
+        cause: what its constructor raised, if that is why.
+    """
+
+    cause: BaseException | None = None
 
 
 class ActorUnavailableError(ActorError):
     """The actor cannot be reached now; it may come back."""
+
+
+class DeadlockError(ActorError):
+    """Calls of actors wait for each other in a circle; this one would never have begun."""
 
 
 class ObjectLostError(ParallaxError):

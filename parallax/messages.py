@@ -34,6 +34,9 @@ Retries: TypeAlias = Annotated[int, Meta(ge=-1, le=1 << 31)]
 """-1 for as many as it takes."""
 Affinity: TypeAlias = Annotated[int, Meta(ge=-1, le=1 << 31)]
 """A node's number; -1 for any."""
+Role: TypeAlias = Annotated[int, Meta(ge=0, le=2)]
+"""Of a template: see the constants below."""
+PLAIN, CONSTRUCTOR, CALL = range(3)
 Grace: TypeAlias = Annotated[float, Meta(ge=-1.0, le=1e18)]
 """Seconds; -1 for without end."""
 Returns: TypeAlias = Annotated[int, Meta(ge=0, le=1 << 24)]
@@ -107,6 +110,8 @@ class JobOpened(_Message, tag=11):
     cell: str = ""
     source: str = ""
     started_at: Seconds = 0.0
+    namespace: str = ""
+    """Where the job's tasks look for actors by name."""
 
 
 class TemplateDefined(_Message, tag=12):
@@ -129,6 +134,14 @@ class TemplateDefined(_Message, tag=12):
     spread: bool = False
     affinity: Affinity = -1
     affinity_soft: bool = False
+    role: Role = 0
+    """What its tasks are: 0 plain tasks, 1 constructors of actors, 2 calls of an actor."""
+    method: str = ""
+    """Of a call: the method's name; empty when `function` is to be called with the instance."""
+    concurrency_group: str = ""
+    concurrency: Count = 1
+    """Of a constructor: so many calls of the actor run at once."""
+    concurrency_groups: dict[str, Count] = {}
 
 
 class BlobDefined(_Message, tag=13):
@@ -218,6 +231,45 @@ class FailedRetried(_Message, tag=24):
     tasks: list[Id]
 
 
+class ActorCreated(_Message, tag=25):
+    """A new actor, by the call of its constructor.
+
+    The id of that task is the actor's, and that of an object which stands for it: to hold that
+    object is to have a handle. The object's value says that the actor has been constructed.
+    """
+
+    job: Id
+    parent: Id
+    spec: TaskSpec
+    name: str = ""
+    namespace: str = ""
+    """Empty for that of the job."""
+    detached: bool = False
+    keeps_cpus: bool = False
+    """What it asks for in CPUs is reserved while it lives, not only while it is constructed."""
+    ordered: bool = True
+    """It runs one call at a time, those of one caller in their order."""
+    info: bytes = b""
+    """What handles know of its class, for those who find it by its name."""
+
+
+class CallsSubmitted(_Message, tag=26):
+    """Calls of one actor. `first` numbers the first of them among those of this client to it."""
+
+    job: Id
+    parent: Id
+    actor: Id
+    first: Count
+    calls: list[TaskSpec]
+
+
+class KillRequested(_Message, tag=27):
+    """End the actor now; with `restart` it may start anew as after a crash."""
+
+    actor: Id
+    restart: bool = False
+
+
 # ---- what an engine says besides ----------------------------------------------------------
 
 
@@ -254,7 +306,10 @@ class TaskStalled(_Message, tag=32):
 
 
 class TaskBlocked(_Message, tag=33):
+    """The task waits, for as long as it takes, until there are all of these objects (and more)."""
+
     task: Id
+    objects: list[Id] = []
 
 
 class TaskUnblocked(_Message, tag=34):
@@ -289,6 +344,12 @@ class Printed(_Message, tag=36):
 
 class BlobsMissed(_Message, tag=37):
     keys: list[bytes]
+
+
+class ActorExited(_Message, tag=39):
+    """The actor of this engine ends, because its own code wants so."""
+
+    actor: Id
 
 
 # ---- what a node says ---------------------------------------------------------------------
@@ -402,6 +463,12 @@ class TaskInterrupted(_Message, tag=62):
     object_id: Id = 0
 
 
+class ActorStopped(_Message, tag=63):
+    """The actor of this engine has no calls left and nobody who could make one: end."""
+
+    actor: Id
+
+
 class EnginesWanted(_Message, tag=70):
     numbers: list[Id]
 
@@ -443,6 +510,10 @@ ToHub: TypeAlias = (
     | ShutdownRequested
     | Left
     | FailedRetried
+    | ActorCreated
+    | CallsSubmitted
+    | KillRequested
+    | ActorExited
     | TasksFinished
     | TasksReturned
     | TaskStalled
@@ -473,6 +544,7 @@ FromHub: TypeAlias = (
     | TasksAssigned
     | TasksRecalled
     | TaskInterrupted
+    | ActorStopped
     | EnginesWanted
     | EngineUnwanted
     | ItemUnwanted

@@ -51,7 +51,9 @@ class Cancels:
             if one.engine is None:
                 self._tasks.fail(one, why_cancelled(one))
             else:
-                self._interrupts.interrupt(one, grace_s=grace_s, now=now)
+                # A call must not take its actor with it.
+                kill_after_s = -1.0 if one.is_call else grace_s
+                self._interrupts.interrupt(one, grace_s=kill_after_s, now=now)
 
     def _cancel_item(
         self, chunk: TaskRecord, row: ObjectRecord, grace_s: float, now: float

@@ -7,6 +7,7 @@ run-queue is not empty; further tasks of the shape follow it there without askin
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from parallax.core.outbox import Outbox
 from parallax.core.ready import Shape
@@ -14,6 +15,9 @@ from parallax.core.records import EngineRecord
 from parallax.core.resources import UNIT, NodeRecord
 from parallax.core.timers import Timers
 from parallax.messages import EnginesWanted, EngineUnwanted
+
+if TYPE_CHECKING:
+    from parallax.core.actor_records import ActorRecord
 
 SURPLUS_IDLE_S = 5.0
 """An engine beyond the node's target ends after so long without work."""
@@ -98,7 +102,10 @@ class Fleet:
         if not engine.dying:
             engine.dying = reason
             engine.node.dying += 1
-            engine.node.blocked -= engine.blocked != 0
+            if engine.actor is None:
+                engine.node.blocked -= engine.blocked != 0
+            else:
+                engine.node.actors -= 1
             self._unset_idle(engine)
             self.touch(engine.node)
 
@@ -124,6 +131,8 @@ class Fleet:
         shape = engine.shape
         if shape is None:
             return
+        if engine.actor is not None:
+            engine.node.keep(shape.demand, -1)
         engine.node.release(shape.demand, engine.gpus)
         engine.shape = None
         engine.gpus = []
@@ -131,11 +140,24 @@ class Fleet:
         self._changed(engine.node)
         self._set_idle(engine)
 
+    def dedicate(self, engine: EngineRecord, actor: ActorRecord) -> None:
+        """The engine belongs to this actor from now on. What only the constructor needed, CPUs if
+        anything, is given back; the rest stays reserved."""
+        node = engine.node
+        assert engine.shape is not None
+        node.available["CPU"] += engine.shape.demand.cpus - actor.living.demand.cpus
+        node.keep(actor.living.demand, 1)
+        engine.shape = actor.living
+        engine.actor = actor
+        node.actors += not engine.dying
+        self._changed(node)
+        self.touch(node)
+
     def block(self, engine: EngineRecord, task: int) -> None:
         """This task of the engine waits in `get`: its CPU is free meanwhile, all else is kept."""
         assert engine.shape is not None
         engine.blocked = task
-        engine.node.blocked += not engine.dying
+        engine.node.blocked += engine.counts
         engine.node.available["CPU"] += engine.shape.demand.cpus
         self._changed(engine.node)
 
@@ -147,7 +169,7 @@ class Fleet:
         if engine.blocked:
             assert engine.shape is not None
             engine.blocked = 0
-            engine.node.blocked -= not engine.dying
+            engine.node.blocked -= engine.counts
             engine.node.available["CPU"] -= engine.shape.demand.cpus
             self._changed(engine.node)
 
@@ -271,7 +293,7 @@ class Fleet:
                 self._timers.at(now + SURPLUS_IDLE_S, lambda later, n=node: self._shrink(n))  # type: ignore[misc]
 
     def _count(self, node: NodeRecord) -> int:
-        return len(node.engines) + len(node.starting) - node.dying
+        return len(node.engines) + len(node.starting) - node.dying - node.actors
 
     def _active(self, node: NodeRecord) -> int:
         return self._count(node) - node.blocked

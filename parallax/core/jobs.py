@@ -63,6 +63,7 @@ class JobRecord:
         "id",
         "lanes",
         "name",
+        "namespace",
         "opened_at",
         "output",
         "output_bytes",
@@ -77,6 +78,7 @@ class JobRecord:
         self.name = opened.name
         self.cell = opened.cell
         self.source = opened.source
+        self.namespace = opened.namespace
         self.owner = owner
         self.started_at = opened.started_at or now
         """By the client's clock, in seconds since the epoch."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 
+from parallax.core.actors import ActorTable
 from parallax.core.cancels import Cancels
 from parallax.core.fleet import Fleet
 from parallax.core.outbox import Outbox, Stop
@@ -39,6 +40,7 @@ class Liveness:
         tasks: TaskTable,
         recovery: Recovery,
         cancels: Cancels,
+        actors: ActorTable,
         outbox: Outbox,
         timers: Timers,
         part: Callable[[int, str, float], None],
@@ -47,6 +49,7 @@ class Liveness:
         self._tasks = tasks
         self._recovery = recovery
         self._cancels = cancels
+        self._actors = actors
         self._outbox = outbox
         self._timers = timers
         self._part = part
@@ -126,6 +129,7 @@ class Liveness:
         ]
         engine.fallen_silent = True
         self._part(engine.peer, "its process has ended", now)
+        self._actors.engine_lost(engine, running, failure)
         self._recovery.engine_lost(engine, running, failure)
         self._fleet.end_lease(engine)
         self._fleet.remove_engine(engine)
@@ -162,9 +166,10 @@ def _obituary(engine: EngineRecord, message: EngineExited) -> Failure:
             running,
         )
     detail = f"\n{message.detail}" if message.detail else ""
+    ran = f" while it ran {name}" if task is not None or engine.actor is None else ""
     return Failure(
         "engine_died",
-        f"engine {engine.number} (pid {engine.pid}) died{tries} while it ran {name}: "
+        f"engine {engine.number} (pid {engine.pid}) died{tries}{ran}: "
         f"{describe_status(message.status)}.{detail}",
         b"",
         running,

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from parallax.core import views
+from parallax.core.actors import ActorTable
 from parallax.core.cancels import Cancels
 from parallax.core.fleet import Fleet
 from parallax.core.frugality import Frugality
@@ -31,12 +32,17 @@ from parallax.core.streams import Streams
 from parallax.core.tasks import TaskTable
 from parallax.core.templates import TemplateTable
 from parallax.core.timers import Timers
+from parallax.core.waits import Waits
 from parallax.errors import ProtocolError
 from parallax.messages import (
+    PLAIN,
+    ActorCreated,
+    ActorExited,
     Answered,
     Asked,
     BlobDefined,
     BlobsMissed,
+    CallsSubmitted,
     CancelRequested,
     EngineExited,
     FailedRetried,
@@ -45,6 +51,7 @@ from parallax.messages import (
     ItemsReturned,
     ItemYielded,
     JobOpened,
+    KillRequested,
     Left,
     MemoryPressed,
     ObjectMissing,
@@ -120,11 +127,22 @@ class Machine:
         )
         self.recovery = Recovery(self.tasks, self.objects, self.placement)
         self.cancels = Cancels(self.tasks, self.objects, self.interrupts)
+        self.actors = ActorTable(
+            self.tasks,
+            self.objects,
+            self.placement,
+            self.fleet,
+            self.streams,
+            self.outbox,
+            self.timers,
+        )
+        self.waits = Waits(self.tasks, self.objects, self.placement, self.outbox)
         self.liveness = Liveness(
             self.fleet,
             self.tasks,
             self.recovery,
             self.cancels,
+            self.actors,
             self.outbox,
             self.timers,
             self._lose,
@@ -159,6 +177,10 @@ class Machine:
             MemoryPressed: self._memory_pressed,
             Left: self._left,
             FailedRetried: self._failed_retried,
+            ActorCreated: self._actor_created,
+            CallsSubmitted: self._calls_submitted,
+            KillRequested: self._kill_requested,
+            ActorExited: self._actor_exited,
             Ping: self._ping,
         }
 
@@ -179,7 +201,9 @@ class Machine:
             elif type(event) is PeerLost:
                 self._peer_lost(event.peer, now)
         self.timers.run(now)
+        self.actors.settle()
         self.placement.place(now)
+        self.actors.settle()
         self.jobs.settle(now)
         if self.frugality.is_due():
             self.frugality.change(self.peers.values())
@@ -255,12 +279,18 @@ class Machine:
                 self.recovery.rebuild(self.objects.stored_at(peer.node.number))
         else:
             self.cancels.abandon(self._work_of(number), now)
+        self.actors.client_lost(number)
         if peer.owner:
             self.outbox.act(Stop("its owner is gone"))
 
     def _work_of(self, client: int) -> list[TaskRecord]:
         rows = self.tasks.rows.values()
-        return [task for task in rows if client in (task.owner, task.group.job.owner)]
+        return [
+            task
+            for task in rows
+            if client in (task.owner, task.group.job.owner)
+            and not (task.actor is not None and task.actor.detached)
+        ]
 
     # ---- clients ----------------------------------------------------------------------------
 
@@ -276,12 +306,29 @@ class Machine:
     def _tasks_submitted(self, peer: PeerRecord, message: TasksSubmitted, now: float) -> None:
         templates = self.templates.rows
         for spec in message.tasks:
-            if spec.template not in templates:
+            template = templates.get(spec.template)
+            if template is None or template.spec.role != PLAIN:
                 raise ProtocolError(f"task {spec.id:016x} names an unknown template")
             if spec.deps and spec.id in spec.deps:
                 raise ProtocolError(f"task {spec.id:016x} depends on itself")
         job = self._job(peer, message.job, now)
         self.tasks.submit(peer, job, message.parent, message.tasks, templates)
+
+    def _actor_created(self, peer: PeerRecord, message: ActorCreated, now: float) -> None:
+        template = self.templates.rows.get(message.spec.template)
+        if template is None:
+            raise ProtocolError(f"actor {message.spec.id:016x} names an unknown template")
+        self.actors.create(peer, self._job(peer, message.job, now), message, template)
+
+    def _calls_submitted(self, peer: PeerRecord, message: CallsSubmitted, now: float) -> None:
+        templates = self.templates.rows
+        for spec in message.calls:
+            if spec.template not in templates:
+                raise ProtocolError(f"call {spec.id:016x} names an unknown template")
+        self.actors.submit(peer, self._job(peer, message.job, now), message, templates)
+
+    def _kill_requested(self, peer: PeerRecord, message: KillRequested, now: float) -> None:
+        self.actors.kill(message)
 
     def _job(self, peer: PeerRecord, number: int, now: float) -> JobRecord:
         job = self.jobs.get(number)
@@ -383,12 +430,18 @@ class Machine:
 
     def _task_blocked(self, peer: PeerRecord, message: TaskBlocked, now: float) -> None:
         self.placement.block(_engine(peer), message.task)
+        if self.actors.rows:
+            self.waits.blocked(message.task, message.objects)
 
     def _task_unblocked(self, peer: PeerRecord, message: TaskUnblocked, now: float) -> None:
-        self.placement.unblock(_engine(peer))
+        self.placement.unblock(_engine(peer), message.task)
+        self.waits.unblocked(message.task)
 
     def _items_returned(self, peer: PeerRecord, message: ItemsReturned, now: float) -> None:
         self.recovery.items_returned(_engine(peer), message.task, message.attempt, message.kept)
+
+    def _actor_exited(self, peer: PeerRecord, message: ActorExited, now: float) -> None:
+        self.actors.exited(_engine(peer))
 
     def _item_yielded(self, peer: PeerRecord, message: ItemYielded, now: float) -> None:
         self.streams.item(_engine(peer), message)

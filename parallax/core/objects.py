@@ -37,6 +37,8 @@ class ObjectTable:
         """Told of each waiting task whose argument got its value; set by the task table."""
         self.inline_bytes = 0
         """Of values and arguments that travel in messages, and are kept here."""
+        self.on_unused: Callable[[TaskRecord], None] = lambda task: None
+        """Told of actors without handles, by their constructors; set by the table of actors."""
         self._peers = peers
         self._outbox = outbox
         self._node_peer = node_peer
@@ -221,6 +223,9 @@ class ObjectTable:
 
     def _forget_result(self, task: TaskRecord, unused: list[ObjectRecord]) -> None:
         """One object less that this task could rebuild; with the last one its arguments go."""
+        if task.actor is not None:
+            self.on_unused(task)
+            return
         if task.state is not TaskState.ENDED or task.pins is None:
             return
         task.retained -= 1

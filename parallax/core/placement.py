@@ -137,10 +137,12 @@ class Placement:
             shape.hungry_since = now
         elif now - shape.hungry_since > PATIENCE_S and shape.reserved is None:
             nodes = [node for node in self.fleet.nodes.values() if self.fleet.allowed(shape, node)]
-            free = [node for node in nodes if node.reserved is None]
+            free = [n for n in nodes if n.reserved is None and n.could_empty(shape.demand)]
             if free and not any(node.fits(shape.demand) for node in nodes):
                 shape.reserved = max(free, key=lambda node: node.room(shape.demand))
                 shape.reserved.reserved = shape
+        elif shape.reserved is not None and not shape.reserved.could_empty(shape.demand):
+            shape.unreserve()  # an actor has moved in, to stay
 
     # ---- one engine -----------------------------------------------------------------------
 
@@ -153,8 +155,12 @@ class Placement:
         if task.planned_s:
             engine.load_s -= task.planned_s
             task.planned_s = 0.0
+        if engine.actor is not None:
+            if task.id in engine.waiting:
+                self.unblock(engine, task.id)
+            return
         if task.id == engine.blocked or task.id == engine.resuming:
-            self.unblock(engine)
+            self.unblock(engine, task.id)
         left = len(queue)
         if left == 1:
             del self.recall.crowded[engine.number]
@@ -173,12 +179,19 @@ class Placement:
 
     def relax(self, engine: EngineRecord) -> None:
         """Tasks have left the engine: end its lease if they were the last."""
-        if not engine.queue:
+        if not engine.queue and engine.actor is None:
             self.fleet.end_lease(engine)
 
     def block(self, engine: EngineRecord, task: int) -> None:
         """This task of the engine waits in `get`, maybe for one that is queued behind it."""
-        if task not in engine.queue or engine.blocked:
+        if task not in engine.queue:
+            return
+        if engine.actor is not None:  # its calls can run nowhere else
+            engine.waiting[task] = None
+            if not engine.blocked:
+                self.fleet.block(engine, task)
+            return
+        if engine.blocked:
             return
         self._stop_expecting(engine)
         self.fleet.block(engine, task)
@@ -186,17 +199,25 @@ class Placement:
         if behind and not engine.dying:
             self.recall.ask_back(engine, behind)
 
-    def unblock(self, engine: EngineRecord) -> None:
-        """Its task has what it waited for, and goes on."""
-        self._stop_expecting(engine)
-        self.fleet.unblock(engine)
+    def unblock(self, engine: EngineRecord, task: int) -> None:
+        """Its task has what it waited for, and goes on. Of an actor it may be one of several: the
+        CPU is taken back when no call waits any more."""
+        if engine.actor is None:
+            self._stop_expecting(engine)
+            self.fleet.unblock(engine)
+            return
+        engine.waiting.pop(task, None)
+        if engine.waiting:
+            engine.blocked = next(iter(engine.waiting))
+        else:
+            self.fleet.unblock(engine)
 
     def children_ended(self, parent: TaskRecord) -> None:
         """A task that waits has no nested tasks left that have not ended: most likely it goes on
         in a moment. Its CPU is kept for it, or a task that waits in turn would get there first,
         and another, each with an engine of its own."""
         engine = parent.engine
-        if engine is not None and engine.blocked == parent.id:
+        if engine is not None and engine.blocked == parent.id and engine.actor is None:
             self.fleet.unblock(engine)
             engine.resuming = parent.id
             engine.patience = self._timers.after(RESUME_S, lambda now: self._still_waits(engine))
@@ -258,7 +279,7 @@ class Placement:
                 self.ready.charge(lane.job, mean_s if mean_s > 0.0 else UNKNOWN_S)
             values = NO_VALUES
             if task.deps:
-                values = self._values(task)
+                values = self.values_of(task)
                 if not values:
                     self.stale(task)
                     continue
@@ -285,7 +306,7 @@ class Placement:
                 )
             )
             if template.id not in engine.templates:
-                self._teach(engine, template)
+                self.teach(engine, template)
             if template.solo:
                 engine.solo = True
                 self._interrupts.start_clock(engine, task, now)
@@ -297,7 +318,7 @@ class Placement:
             if queued > 1:
                 self.recall.crowded[engine.number] = engine
 
-    def _values(self, task: TaskRecord) -> list[Value]:
+    def values_of(self, task: TaskRecord) -> list[Value]:
         """The values of the task's arguments; none when one was lost since it became ready."""
         values: list[Value] = []
         for object_id in task.deps:
@@ -316,7 +337,8 @@ class Placement:
             for number, size in near.items()
         )
 
-    def _teach(self, engine: EngineRecord, template: Template) -> None:
+    def teach(self, engine: EngineRecord, template: Template) -> None:
+        """The engine gets a task of this template for the first time: send its code before."""
         engine.templates.add(template.id)
         for blob in template.blobs:
             if blob.key not in engine.blobs:

@@ -13,9 +13,10 @@ import msgspec
 
 from parallax.core.durations import DurationEstimate
 from parallax.core.states import TaskState
-from parallax.messages import Arguments, EngineExited, TemplateDefined, Value
+from parallax.messages import CONSTRUCTOR, Arguments, EngineExited, TemplateDefined, Value
 
 if TYPE_CHECKING:
+    from parallax.core.actor_records import ActorRecord
     from parallax.core.jobs import FunctionCounts, JobRecord
     from parallax.core.ready import Lane, Shape
     from parallax.core.resources import NodeRecord
@@ -46,8 +47,9 @@ class Template:
         self.shape = shape
         self.blobs = blobs
         self.duration = DurationEstimate()
-        self.solo = bool(spec.timeout_s or spec.max_calls)
-        """Never queued behind another task: its clock, or the engine's end, is its own."""
+        self.solo = bool(spec.timeout_s or spec.max_calls or spec.role == CONSTRUCTOR)
+        """Never queued behind another task: its clock, or what becomes of the engine, is its
+        own."""
 
 
 class Group:
@@ -102,6 +104,13 @@ class TaskRecord(msgspec.Struct, gc=False, eq=False):
     """Of a task that has ended: arguments kept by value, and by lineage."""
     retained: int = 0
     """Of a task that has ended: how many living objects it could rebuild."""
+    actor: ActorRecord | None = None
+    """The actor that it makes, or calls."""
+
+    @property
+    def is_call(self) -> bool:
+        """Is it a call of an actor? Those wait for their actor, and not for any engine."""
+        return self.actor is not None and self.actor.id != self.id
 
     @property
     def name(self) -> str:
@@ -190,6 +199,7 @@ class EngineRecord:
     """One engine process and its run-queue; the head of the queue is what it computes."""
 
     __slots__ = (
+        "actor",
         "blobs",
         "blocked",
         "calls",
@@ -213,6 +223,7 @@ class EngineRecord:
         "solo",
         "templates",
         "timer",
+        "waiting",
     )
 
     def __init__(self, number: int, node: NodeRecord, peer: int, pid: int) -> None:
@@ -251,3 +262,12 @@ class EngineRecord:
         self.templates: set[int] = set()
         self.blobs: set[bytes] = set()
         self.calls: dict[int, int] = {}
+        self.waiting: dict[int, None] = {}
+        """Of an actor: calls that wait in `get`; `blocked` is one of them."""
+        self.actor: ActorRecord | None = None
+        """The actor that lives here, to which the engine belongs from then on until it ends."""
+
+    @property
+    def counts(self) -> bool:
+        """Is it one of those that the node keeps for tasks?"""
+        return not self.dying and self.actor is None

@@ -33,6 +33,8 @@ class Recovery:
                 self._placement.take(engine, task)
                 if task.cancelled:
                     self._tasks.fail(task, why_cancelled(task))
+                elif task.is_call:
+                    self._tasks.actors.put_back(task)
                 else:
                     self._tasks.make_ready(task)
         self._placement.relax(engine)
@@ -53,6 +55,8 @@ class Recovery:
             self._tasks.fail(task, why_cancelled(task))
         else:
             task.attempt += 1
+            if task.is_call:
+                self._tasks.actors.put_back(task)
             self.rebuild(self._still_lost(task, missing))
             self._resume(task, missing)
         self._placement.relax(engine)

@@ -48,11 +48,13 @@ class NodeRecord:
     """One host: what it has in all, what is free now, and its engines."""
 
     __slots__ = (
+        "actors",
         "available",
         "blocked",
         "dying",
         "engines",
         "gpu_free",
+        "held",
         "host",
         "idle",
         "number",
@@ -82,6 +84,10 @@ class NodeRecord:
         """Engines whose task waits in `get`."""
         self.dying = 0
         """Engines that have been told to end."""
+        self.actors = 0
+        """Engines that belong to actors, but for those that have been told to end."""
+        self.held: dict[str, int] = {}
+        """What actors have reserved for as long as they live."""
         self.shrinking = False
         self.rests_until = 0.0
         """No engine is started before that time: the last one could not."""
@@ -95,6 +101,18 @@ class NodeRecord:
             if total.get(name, 0) < amount:
                 return False
         return -(-demand.gpus // UNIT) <= len(self.gpu_free)
+
+    def could_empty(self, demand: Demand) -> bool:
+        """Would the demand fit once all tasks have ended? Actors stay."""
+        held = self.held
+        return self.could_fit(demand) and all(
+            self.total[name] - held.get(name, 0) >= amount for name, amount in demand.items
+        )
+
+    def keep(self, demand: Demand, sign: int) -> None:
+        """An actor came to hold this, which was acquired before, or (-1) holds it no more."""
+        for name, amount in demand.items:
+            self.held[name] = self.held.get(name, 0) + sign * amount
 
     def fits(self, demand: Demand) -> bool:
         """Does the demand fit now?"""

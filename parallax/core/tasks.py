@@ -11,6 +11,7 @@ Late news is a named case: a result whose task or attempt is not the one at hand
 from __future__ import annotations
 
 from collections import deque
+from typing import Protocol
 
 from parallax.core import chunks
 from parallax.core.fleet import Fleet
@@ -27,8 +28,30 @@ from parallax.errors import ProtocolError
 from parallax.messages import Chunk, Done, Failure, Stored, TaskSpec, Value
 
 
+class Actors(Protocol):
+    """What becomes of constructors and calls of actors is for the table of actors to say."""
+
+    def ready(self, call: TaskRecord) -> None:
+        """The arguments of a call are there."""
+
+    def put_back(self, call: TaskRecord) -> None:
+        """A call has come back from the engine: it is the next one of its caller."""
+
+    def finished(self, engine: EngineRecord, task: TaskRecord, done: Done) -> None:
+        """An engine has ended an attempt of a constructor or a call."""
+
+    def why(self, task: TaskRecord, failure: Failure) -> Failure:
+        """What callers get of a constructor or a call that ends by this failure."""
+
+    def failed(self, task: TaskRecord, failure: Failure) -> None:
+        """A constructor or a call has ended by this failure."""
+
+
 class TaskTable:
     """All tasks that have not ended."""
+
+    actors: Actors
+    """Set by the machine."""
 
     def __init__(
         self,
@@ -74,7 +97,7 @@ class TaskTable:
             if task_id in rows or (task_id in objects.rows and objects.known(task_id)):
                 continue
             if group is None or group.template.id != spec.template:
-                group = self._group(job, templates[spec.template], depth)
+                group = self.group_of(job, templates[spec.template], depth)
                 options = group.template.spec
             task = TaskRecord(
                 task_id,
@@ -124,7 +147,28 @@ class TaskTable:
                 self.make_ready(task)
         self._submitted = order
 
-    def _group(self, job: JobRecord, template: Template, depth: int) -> Group:
+    def next_order(self) -> int:
+        """The place of a constructor or a call of an actor among all that was submitted."""
+        self._submitted += 1
+        return self._submitted - 1
+
+    def enter(self, owner: PeerRecord, task: TaskRecord) -> None:
+        """A constructor or a call of an actor is in the table from now on, with all it holds."""
+        options = task.group.template.spec
+        if options.streaming:
+            self._streams.open(task)
+        self.rows[task.id] = task
+        task.group.counts.pending += 1
+        for object_id in range(task.id, task.id + task.returns):
+            self.objects.expect(object_id, owner, task)
+        self.objects.count_arguments(task)
+        if options.captured:
+            task.refs = [*task.refs, *options.captured]
+        self.objects.hold(task.refs)
+        self.objects.hold(task.deps)
+
+    def group_of(self, job: JobRecord, template: Template, depth: int) -> Group:
+        """Where tasks of this template and depth count and queue."""
         key = (template.id, depth)
         group = job.groups.get(key)
         if group is None:
@@ -174,6 +218,9 @@ class TaskTable:
 
     def make_ready(self, task: TaskRecord) -> None:
         """All arguments are there: queue the task, or say at once that no node can run it."""
+        if task.actor is not None and task.is_call:
+            self.actors.ready(task)
+            return
         if task.group.template.shape.feasible or not self._fleet.nodes:
             self._ready.push(task)
         else:
@@ -211,10 +258,13 @@ class TaskTable:
         if task is None or task.attempt != done.attempt:
             self.discard_late(done)
             return
+        if task.actor is not None:
+            self.actors.finished(engine, task, done)
+            return
         values = done.values
         plain = not task.chunk and task.stream is None
         if plain and len(values) != task.returns:
-            values = _spread(task, values)
+            values = spread(task, values)
         elif task.chunk and len(values) > task.returns:
             raise _miscounted(task, values)
         self.placement.take(engine, task)
@@ -283,7 +333,9 @@ class TaskTable:
             self._failing.popleft()
 
     def _fail_one(self, task: TaskRecord, failure: Failure) -> None:
-        ready = task.state is TaskState.READY
+        if task.actor is not None:
+            failure = self.actors.why(task, failure)
+        ready = task.state is TaskState.READY and not task.is_call
         self.leave(task)
         if ready:
             self._ready.discard(task)
@@ -301,6 +353,8 @@ class TaskTable:
         if ended:
             self.count_failure(task, ended, failure)
         self.objects.release(task)
+        if task.actor is not None:
+            self.actors.failed(task, failure)
 
     def count_done(self, group: Group, ended: int) -> None:
         """So many items (one, of what is no chunk) ended well."""
@@ -366,8 +420,12 @@ def _failed(task: TaskRecord, object_id: int) -> TaskSpec:
     return TaskSpec(object_id or task.id, task.group.template.id, args, task.deps, task.refs, seed)
 
 
-def _spread(task: TaskRecord, values: list[Value]) -> list[Value]:
-    """One exception stands for all return values of a call."""
+def spread(task: TaskRecord, values: list[Value]) -> list[Value]:
+    """One exception stands for all return values of a call.
+
+    Raises:
+        ProtocolError: these are too many values, or too few.
+    """
     if len(values) == 1 and type(values[0]) is Failure:
         return values * max(task.returns, 1)
     raise _miscounted(task, values)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from parallax.core import actor_views
 from parallax.core.records import PeerRecord, TaskRecord
 from parallax.core.resources import UNIT
 from parallax.core.states import TaskState
@@ -51,7 +52,9 @@ def _engine_state(engine: Any) -> str:
         return "ending"
     if engine.blocked:
         return "blocked"
-    return "busy" if engine.queue else "idle"
+    if engine.queue:
+        return "busy"
+    return "idle" if engine.actor is None else "actor"
 
 
 def _running(engine: Any) -> str:
@@ -107,12 +110,13 @@ def _job_errors(machine: Machine, peer: PeerRecord, argument: Any) -> Any:
 def _job_failed(machine: Machine, peer: PeerRecord, argument: Any) -> Any:
     """What to submit to run the failed tasks of a job again, and how many objects each returns.
 
-    Not those of clients that are gone, whose functions went with them; nor streaming tasks.
+    Not those of clients that are gone, whose functions went with them; nor streaming tasks, nor
+    what belongs to an actor.
     """
     found = []
     for call in machine.jobs[argument].errors:
         template = machine.templates.rows.get(call.spec.template)
-        if template is not None and not template.spec.streaming:
+        if template is not None and not template.spec.streaming and not template.spec.role:
             args = call.spec.args
             items = len(args.items) if isinstance(args, Chunk) else template.spec.num_returns
             found.append((call.spec, items))
@@ -190,6 +194,11 @@ def _orphans(machine: Machine, peer: PeerRecord, argument: Any) -> Any:
 
 
 _VIEWS: dict[str, Callable[[Machine, PeerRecord, Any], Any]] = {
+    "actor": actor_views.actor,
+    "actors": actor_views.actors,
+    "find_actor": actor_views.find_actor,
+    "named_actors": actor_views.named_actors,
+    "is_call": actor_views.is_call,
     "nodes": _nodes,
     "resources": _resources,
     "jobs": _jobs,

@@ -20,7 +20,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from parallax.messages import Assignment, Failure, Stored, TasksSubmitted, Value
+from parallax.messages import (
+    Assignment,
+    CallsSubmitted,
+    Failure,
+    Stored,
+    TasksSubmitted,
+    Value,
+)
 from parallax.testing.engines import SimEngine
 from parallax.testing.hub import SimHub
 from parallax.testing.invariants import InvariantError
@@ -105,6 +112,31 @@ class Client(Member):
         """Submit several calls as one chunk; one ref a call."""
         return self.submit_chunk(self.job, 0, works, Options(**options), args)
 
+    def actor(self, work: Work = 0.0, *args: Ref, restarts: int = 0, **options: Any) -> Ref:
+        """Make an actor; its handle.
+
+        Args:
+            work: what its constructor does.
+            args: objects whose values the constructor needs.
+            options: see `parallax.testing.programs.Options`; the fields of
+                `parallax.messages.ActorCreated` besides.
+        """
+        fields = ("name", "namespace", "detached", "keeps_cpus", "ordered")
+        how = {name: options.pop(name) for name in fields if name in options}
+        settings = Options(name="Actor", max_retries=restarts, **options)
+        handle = self.create_actor(self.job, 0, work, args, settings, **how)
+        if not how.get("ordered", True):
+            self.cluster.unordered.add(handle.id)
+        return handle
+
+    def call(
+        self, actor: Ref, work: Work, *args: Ref, refs: Sequence[Ref] = (), **options: Any
+    ) -> Ref:
+        """Call an actor; the ref of the result, or of the stream. The arguments are those of
+        `submit`; without ``max_retries`` a call runs once at most."""
+        settings = Options(**{"name": "call", "max_retries": 0, "num_cpus": 0.0, **options})
+        return self.call_actor(self.job, 0, actor, work, args, refs, settings)
+
     def result(self, ref: Ref) -> Any:
         """The value of an object that is ready.
 
@@ -169,6 +201,12 @@ class Cluster:
         self.started_at = 0.0
         self.clients: list[Client] = []
         self._began: set[tuple[int, int]] = set()
+        self._calls: dict[int, tuple[int, int, int]] = {}
+        """Call → actor, caller, and its number among those."""
+        self._latest: dict[tuple[int, int, int], int] = {}
+        """Engine, actor and caller → the number of the latest call that began there."""
+        self.unordered: set[int] = set()
+        """Actors that run calls side by side."""
         self._programs: list[Work] = []
         self._codes: dict[float, bytes] = {}
         self._payloads: dict[bytes, Any] = {}
@@ -337,14 +375,22 @@ class Cluster:
             if spec.refs:
                 self._refs[spec.id] = spec.refs
 
+    def called(self, member: Member, message: CallsSubmitted) -> None:
+        """Note the order of calls, and what they carry."""
+        for number, spec in enumerate(message.calls, message.first):
+            self._calls[spec.id] = message.actor, member.peer, number
+            if spec.refs:
+                self._refs[spec.id] = spec.refs
+
     def refs_of(self, task: int) -> list[int]:
         """The references that this task carries."""
         return self._refs.get(task, [])
 
-    def begun(self, task: Assignment, object_id: int, *, once: bool) -> None:
+    def begun(self, engine: SimEngine, task: Assignment, object_id: int, *, once: bool) -> None:
         """A computation begins: each attempt at an object does so once at most.
 
         Args:
+            engine: where.
             once: its task has ``max_retries=0``, and so there is no second attempt.
         """
         key = object_id, task.attempt
@@ -354,6 +400,12 @@ class Cluster:
             raise InvariantError(f"attempt {task.attempt} of object {object_id:x} began twice")
         self._began.add(key)
         self.runs[object_id] += 1
+        if object_id in self._calls:
+            actor, caller, number = self._calls[object_id]
+            lane = engine.number, actor, caller
+            if number <= self._latest.get(lane, -1) and actor not in self.unordered:
+                raise InvariantError(f"call {number} of {caller} to {actor:x} was overtaken")
+            self._latest[lane] = number
 
     def encode(self, member: Member, value: Any) -> Value:
         """A value as it travels."""

@@ -7,6 +7,9 @@ from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from parallax.messages import (
+    CONSTRUCTOR,
+    ActorExited,
+    ActorStopped,
     Assignment,
     BlobDefined,
     Chunk,
@@ -16,6 +19,7 @@ from parallax.messages import (
     ItemsConsumed,
     ItemsReturned,
     ItemYielded,
+    ObjectMissing,
     Stored,
     TaskBlocked,
     TaskInterrupted,
@@ -43,6 +47,10 @@ CHUNK_S = 0.02
 
 class Crash(BaseException):
     """A program kills its engine."""
+
+
+class Exit(BaseException):
+    """A call ends its actor."""
 
 
 class TaskContext:
@@ -81,6 +89,19 @@ class TaskContext:
         """Kill this engine, as a segmentation fault would."""
         raise Crash
 
+    def exit_actor(self) -> None:
+        """End the actor that this is a call of."""
+        raise Exit
+
+    def call(self, actor: Ref, work: Work, *args: Ref, **options: Any) -> Ref:
+        """Call an actor of which the task has a handle."""
+        settings = Options(**{"name": "call", "max_retries": 0, "num_cpus": 0.0, **options})
+        ref = self._member.call_actor(
+            self._task.job, self._task.id, actor, work, args, (), settings
+        )
+        self._refs.append(ref)
+        return ref
+
     def release(self) -> None:
         """The program is over: its references go."""
         self._member.drop(*self._refs)
@@ -100,6 +121,8 @@ class SimEngine(Member):
         self.number = number
         self.slowness = slowness
         self.last_begun = 0
+        self.actor = 0
+        """The actor that lives here."""
         self.busy_s = 0.0
         self._queue: deque[Assignment] = deque()
         self._blobs: set[bytes] = set()
@@ -128,7 +151,7 @@ class SimEngine(Member):
 
     def receive(self, message: FromHub) -> None:
         if isinstance(message, TasksAssigned):
-            if self._blocked:  # they would wait behind a task that may be waiting for them
+            if self._blocked and not self.actor:  # else they would wait behind one that waits
                 self.send(TasksReturned([task.id for task in message.tasks]))
             else:
                 self._queue.extend(message.tasks)
@@ -145,6 +168,8 @@ class SimEngine(Member):
                 self._continue_stream()
         elif isinstance(message, BlobDefined):
             self._blobs.add(message.key)
+        elif isinstance(message, ActorStopped):
+            self.cluster.nodes[self.node].kill(self, status=0)
         else:
             super().receive(message)
 
@@ -160,6 +185,8 @@ class SimEngine(Member):
             self._skipped.add(message.object_id)
             if message.object_id not in (0, self._object_id):
                 return
+            if self.actor and not self._known[task.template].streaming:
+                return  # calls are not interrupted
             if not self.cluster.chance(self.cluster.faults.stubborn):
                 epoch = self._epoch
                 self.cluster.world.after(
@@ -198,10 +225,34 @@ class SimEngine(Member):
                 for dep, value in zip([0, *task.deps], [task.args, *task.values], strict=True)
                 if isinstance(value, Stored) and not self.cluster.has(value.name)
             ]
-            if missing:
+            if missing and self.actor:
+                self._task, self._values = task, []
+                self._fetch(task)
+            elif missing:
                 self.send(TaskStalled(task.id, task.attempt, missing))
             else:
                 self._begin(task)
+
+    def _fetch(self, task: Assignment) -> None:
+        """A call waits in its place until its lost arguments are there again."""
+        for index, (dep, value) in enumerate(zip(task.deps, task.values, strict=True)):
+            if isinstance(value, Stored) and not self.cluster.has(value.name):
+                self.values.pop(dep, None)
+                self.send(ObjectMissing(dep, value.name))
+
+                def found(dep: int = dep, index: int = index) -> None:
+                    if self.alive and self._task is task:
+                        task.values[index] = self.values.pop(dep)
+                        self._fetch(task)
+
+                self.when_ready([dep], found)
+                return
+        failures = [value for value in task.values if isinstance(value, Failure)]
+        if failures:
+            self._began = self.cluster.world.now
+            self._end([failures[0]], {})
+        else:
+            self._begin(task)
 
     def _begin(self, task: Assignment) -> None:
         assert task.template in self._known, "a task came before its template"
@@ -234,7 +285,7 @@ class SimEngine(Member):
         assert isinstance(code, bytes)
         self.last_begun = self._object_id
         once = not self._known[task.template].max_retries
-        self.cluster.begun(task, self._object_id, once=once)
+        self.cluster.begun(self, task, self._object_id, once=once)
         self._epoch += 1
         if chunk is not None:
             epoch = self._epoch
@@ -285,12 +336,28 @@ class SimEngine(Member):
             self._end(*self._result(stop.value))
         except Crash:
             self.cluster.kill(self)
+        except Exit:
+            self._leave_actor()
         except Raised as raised:
             self._end([Failure(raised.kind, str(raised))], {})
         except Exception as raised:  # noqa: BLE001 - a program may raise anything
             self._end([Failure("raised", repr(raised))], {})
         else:
             self._obey(step)
+
+    def _leave_actor(self) -> None:
+        """The process says so, and ends when that has arrived."""
+        self._flush()
+        self.send(ActorExited(self.actor))
+        self._queue.clear()
+        self._epoch += 1
+        epoch = self._epoch
+
+        def end() -> None:
+            if self.alive and self._epoch == epoch:
+                self.cluster.nodes[self.node].kill(self, status=0)
+
+        self.cluster.world.at(self.to_hub.last, end)
 
     def _obey(self, step: Any) -> None:
         if isinstance(step, int | float):
@@ -329,7 +396,7 @@ class SimEngine(Member):
         if not self._blocked:
             self._blocked = True
             assert self._task is not None
-            if self._queue:
+            if self._queue and not self.actor:
                 self.send(TasksReturned([task.id for task in self._queue]))
                 self._queue.clear()
             self.send(TaskBlocked(self._task.id))
@@ -379,6 +446,10 @@ class SimEngine(Member):
         self._values += values
         self._contained |= contained
         context, self._context = self._context, None
+        if self._known[task.template].role == CONSTRUCTOR and not any(
+            isinstance(value, Failure) for value in values
+        ):
+            self.actor = task.id
         elapsed = self.cluster.world.now - self._began
         retriable = bool(values) and self._retriable(task, values[-1])
         if not isinstance(task.args, Chunk) or retriable or elapsed > CHUNK_S:

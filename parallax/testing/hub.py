@@ -10,6 +10,8 @@ from parallax.core.outbox import Action, Drop, Send, Stop
 from parallax.core.ready import Shape
 from parallax.core.records import EngineRecord
 from parallax.messages import (
+    ActorCreated,
+    CallsSubmitted,
     Chunk,
     EnginesWanted,
     EngineUnwanted,
@@ -126,9 +128,13 @@ class SimHub:
                 self._present.add(event.peer)
             elif isinstance(event, PeerLost):
                 self._present.discard(event.peer)
-            elif isinstance(event, Ticked):
+            elif isinstance(event, Ticked) or event.peer not in self._present:
                 continue
-            elif event.peer in self._present and isinstance(event.message, TasksSubmitted):
+            elif isinstance(event.message, ActorCreated):
+                self.submitted[event.message.spec.id] = 1
+            elif isinstance(event.message, CallsSubmitted):
+                self.submitted.update((spec.id, 1) for spec in event.message.calls)
+            elif isinstance(event.message, TasksSubmitted):
                 for spec in event.message.tasks:
                     calls = len(spec.args.items) if isinstance(spec.args, Chunk) else 1
                     self.submitted[spec.id] = calls

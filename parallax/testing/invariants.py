@@ -16,6 +16,7 @@ from parallax.core.records import TaskRecord
 from parallax.core.resources import UNIT
 from parallax.core.states import TaskState
 from parallax.messages import Stored
+from parallax.testing import actor_invariants
 
 
 class InvariantError(AssertionError):
@@ -39,6 +40,7 @@ def check(machine: Machine) -> None:
         *_idle(machine),
         *_stuck(machine),
         *_jobs(machine),
+        *actor_invariants.actors(machine),
     ]
     if broken:
         raise InvariantError("\n".join(broken))
@@ -58,6 +60,7 @@ def check_empty(machine: Machine) -> None:
         "templates": len(machine.templates.rows) - sum(len(p.templates) for p in peers),
         "blobs": len(set(machine.templates.blobs) - {key for p in peers for key in p.blobs}),
         "crowded engines": len(machine.placement.recall.crowded),
+        "actors": len(machine.actors.rows),
         "leases": sum(engine.shape is not None for engine in machine.fleet.engines.values()),
         "pending tasks of jobs": sum(job.pending for job in machine.jobs.all()),
     }
@@ -89,14 +92,19 @@ def _engines(machine: Machine) -> Iterator[str]:
                 yield f"{who}: task {task_id:x} in its queue is {task.state} at {task.engine}"
             if machine.tasks.rows.get(task_id) is not task:
                 yield f"{who}: task {task_id:x} in its queue is not in the table"
-        if bool(queue) != (engine.shape is not None):
+        lives = engine.actor is not None
+        if bool(queue) != (engine.shape is not None) and not lives:
             yield f"{who}: {len(queue)} tasks, yet its lease is {engine.shape}"
         idle = engine.number in engine.node.idle
-        if idle != (not queue and not engine.dying):
+        if idle != (not queue and not engine.dying and not lives):
             yield f"{who}: idle={idle} with {len(queue)} tasks, dying={engine.dying!r}"
         crowded = engine.number in machine.placement.recall.crowded
-        if crowded != (len(queue) > 1):
+        if crowded != (len(queue) > 1 and not lives):
             yield f"{who}: crowded={crowded} with {len(queue)} tasks"
+        if set(engine.waiting) - set(queue) or (
+            lives and bool(engine.blocked) != bool(engine.waiting)
+        ):
+            yield f"{who}: {list(engine.waiting)} wait, blocked={engine.blocked:x}"
         if engine.blocked and engine.blocked not in queue:
             yield f"{who}: blocked by a task that it does not have"
         if (engine.patience is not None) != bool(engine.resuming):
@@ -138,8 +146,16 @@ def _nodes(machine: Machine) -> Iterator[str]:
             yield f"{who}: overdrawn {overdrawn}"
         if min(gpus, default=0) < 0:
             yield f"{who}: a GPU is overdrawn: {gpus}"
-        if node.blocked != sum(bool(e.blocked) and not e.dying for e in engines):
+        if node.blocked != sum(bool(e.blocked) and e.counts for e in engines):
             yield f"{who}: blocked={node.blocked}"
+        if node.actors != sum(e.actor is not None and not e.dying for e in engines):
+            yield f"{who}: actors={node.actors}"
+        held = Counter[str]()
+        for engine in engines:
+            if engine.actor is not None and engine.shape is not None:
+                held.update(engine.shape.demand.quantities)
+        if +Counter(node.held) != +held:
+            yield f"{who}: held by actors {node.held}, by their leases {dict(held)}"
         if node.dying != sum(bool(e.dying) for e in engines):
             yield f"{who}: dying={node.dying}"
         if (node.number in fleet.spare) != (node.available["CPU"] > 0):
@@ -167,7 +183,8 @@ def _ready(machine: Machine) -> Iterator[str]:
             elif lane.peek().order != min(task.order for task in queued):
                 yield f"lane: task {lane.peek().id:x} is next, an older one waits"
             waiting.update(task.id for task in queued)
-    ready = {t.id for t in machine.tasks.rows.values() if t.state is TaskState.READY}
+    rows = machine.tasks.rows.values()
+    ready = {t.id for t in rows if t.state is TaskState.READY and not t.is_call}
     if set(waiting) != ready or max(waiting.values(), default=1) > 1:
         yield f"ready {sorted(ready)}, queued {sorted(waiting.elements())}"
 
@@ -192,7 +209,7 @@ def _tasks(machine: Machine) -> Iterator[str]:
         if task.attempt < 0 or task.pins is not None:
             yield f"{who}: attempt {task.attempt}, pins {task.pins}"
         results = [rows.get(i) for i in range(task.id, task.id + task.returns)]
-        if any(row is None for row in results) and not task.attempt and not task.skipped:
+        if None in results and not task.attempt and not task.skipped:
             yield f"{who}: rows of its results are missing"
     for row in rows.values():
         maker = machine.tasks.rows.get(row.task.id) if row.task is not None else None
@@ -210,6 +227,12 @@ def _references(machine: Machine) -> Iterator[str]:
         counted.update(task.refs)
     for row in machine.objects.rows.values():
         counted.update(row.contained or ())
+    for actor in machine.actors.rows.values():
+        counted.update([actor.id] if actor.detached else ())
+        constructor = actor.constructor
+        if constructor is not None and constructor.state is TaskState.ENDED:
+            counted.update(constructor.deps)
+            counted.update(constructor.refs)
     for task in _retained(machine):
         assert task.pins is not None
         counted.update(task.pins[0])
@@ -235,8 +258,9 @@ def _references(machine: Machine) -> Iterator[str]:
 def _lineage(machine: Machine) -> Iterator[str]:
     lasting = Counter[int]()
     for row in machine.objects.rows.values():
-        if row.task is not None and row.task.state is TaskState.ENDED:
-            lasting[row.task.id] += 1
+        made_by = row.task
+        if made_by is not None and made_by.state is TaskState.ENDED and made_by.actor is None:
+            lasting[made_by.id] += 1
             if not row.freed and type(row.value) is not Stored:
                 yield f"object {row.id:x}: keeps its task without need"
     for task in _retained(machine):
@@ -248,7 +272,9 @@ def _lineage(machine: Machine) -> Iterator[str]:
 
 def _inline(machine: Machine) -> Iterator[str]:
     """What is kept inline is counted as such, for the hub's memory is bounded by that count."""
-    tasks = {id(task): task for task in (*machine.tasks.rows.values(), *_retained(machine))}
+    made = [actor.constructor for actor in machine.actors.rows.values() if actor.constructor]
+    rows = (*machine.tasks.rows.values(), *_retained(machine), *made)
+    tasks = {id(task): task for task in rows}
     used = sum(size_of(task.args) for task in tasks.values())
     used += sum(size_of(row.value) for row in machine.objects.rows.values() if row.value)
     if used != machine.objects.inline_bytes:
@@ -286,6 +312,8 @@ def _stuck(machine: Machine) -> Iterator[str]:
         shape = engine.shape
         if shape is None or len(engine.queue) < 2 or engine.recalling or engine.dying:
             continue
+        if engine.actor is not None:
+            continue  # its calls can run nowhere else
         elsewhere = any(node.idle for node in fleet.candidates(shape))
         if (elsewhere or fleet.could_start(shape, now)) and not looks_soon:
             yield (

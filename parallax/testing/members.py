@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from parallax.ids import counter
 from parallax.messages import (
+    CALL,
+    CONSTRUCTOR,
+    ActorCreated,
     BlobDefined,
+    CallsSubmitted,
     CancelRequested,
     Chunk,
     Failure,
@@ -15,6 +19,7 @@ from parallax.messages import (
     Hello,
     ItemReady,
     ItemsConsumed,
+    KillRequested,
     ObjectMissing,
     ObjectPut,
     ObjectsReady,
@@ -61,6 +66,8 @@ class Member:
         self.from_hub: Wire[list[FromHub]] = cluster.wire(self._arrived)
         self._submissions: TasksSubmitted | None = None
         self._ids = counter(self.peer)
+        self._calls: dict[int, int] = {}
+        """Calls that were made, by actor."""
         self._templates: dict[tuple[Any, ...], tuple[int, Options]] = {}
         self._waiting: dict[int, list[Callable[[], None]]] = {}
         self.to_hub.send(
@@ -118,6 +125,58 @@ class Member:
         spec = TaskSpec(ids[0], self._template(options), Chunk(items), _ids_of(args))
         self._submit(TasksSubmitted(job, parent, [spec]), returns=True)
         return [Ref(i) for i in ids]
+
+    def create_actor(
+        self, job: int, parent: int, work: Work, args: Sequence[Ref], options: Options, **how: Any
+    ) -> Ref:
+        """Make an actor; its handle.
+
+        Args:
+            how: fields of `ActorCreated`.
+        """
+        code = self.cluster.program(work)
+        options.role = CONSTRUCTOR
+        template = self._template(options)
+        (actor,) = self._take_ids(1)
+        self._hold([actor])
+        message = ActorCreated(job, parent, TaskSpec(actor, template, code, _ids_of(args)), **how)
+        self.send(message)
+        if self.cluster.chance(self.cluster.faults.duplicate):
+            self.send(message)
+        return Ref(actor)
+
+    def call_actor(
+        self,
+        job: int,
+        parent: int,
+        actor: Ref,
+        work: Work,
+        args: Sequence[Ref],
+        refs: Sequence[Ref],
+        options: Options,
+    ) -> Ref:
+        """Call an actor; the ref of the call's value, or of its stream."""
+        options.role = CALL
+        template = self._template(options)
+        (call,) = self._take_ids(1)
+        if options.streaming:
+            self.streams[call] = []
+            self.pending += 1
+        elif options.num_returns:
+            self._hold([call])
+        spec = TaskSpec(call, template, self.cluster.program(work), _ids_of(args), _ids_of(refs))
+        number = self._calls.get(actor.id, 0)
+        self._calls[actor.id] = number + 1
+        message = CallsSubmitted(job, parent, actor.id, number, [spec])
+        self.cluster.called(self, message)
+        self.send(message)
+        if self.cluster.chance(self.cluster.faults.duplicate):
+            self.send(message)
+        return Ref(call)
+
+    def kill_actor(self, actor: Ref, *, restart: bool = False) -> None:
+        """End an actor's process."""
+        self.send(KillRequested(actor.id, restart))
 
     def put(self, value: Any) -> Ref:
         """Make an object of a value."""
@@ -187,6 +246,7 @@ class Member:
                 spread=options.spread,
                 affinity=options.affinity,
                 affinity_soft=options.affinity_soft,
+                role=options.role,
             )
         )
         return template

@@ -78,6 +78,7 @@ class Options:
     spread: bool = False
     affinity: int = -1
     affinity_soft: bool = False
+    role: int = 0
 
     @property
     def demand(self) -> dict[str, float]:

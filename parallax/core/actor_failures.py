@@ -1,0 +1,55 @@
+"""What the callers of actors are told."""
+
+from __future__ import annotations
+
+from parallax.core.actor_records import ActorRecord
+from parallax.ids import hex_id
+from parallax.messages import Failure
+
+
+def not_made(actor: ActorRecord, failure: Failure) -> Failure:
+    """Why there never was such an actor."""
+    if failure.kind == "task":
+        what = f"its constructor raised {failure.message}"
+    elif failure.kind == "cancelled":
+        what = "it was cancelled before it was constructed"
+    elif failure.kind == "name_taken":
+        return failure
+    else:
+        what = f"it could not be made: {failure.message}"
+    return died(actor, what, failure.data)
+
+
+def died(actor: ActorRecord, why: str, data: bytes = b"") -> Failure:
+    """Why an actor serves no call any more."""
+    after = f" after {actor.restarts} restarts" if actor.restarts else ""
+    return Failure(
+        "actor_died",
+        f"the actor {actor.title} ({hex_id(actor.id)}) is dead{after}: {why}",
+        data,
+        actor.id,
+    )
+
+
+def unavailable(actor: ActorRecord, failure: Failure) -> Failure:
+    """What becomes of a call that an actor had begun when it crashed."""
+    return Failure(
+        "actor_unavailable",
+        f"the actor {actor.title} ({hex_id(actor.id)}) crashed while it had this call, which may "
+        "or may not have had its effect, and starts anew. Give calls that may run twice "
+        f"max_task_retries. {failure.message}",
+        b"",
+        actor.id,
+    )
+
+
+def name_taken(actor: ActorRecord, namespace: str, name: str) -> Failure:
+    """Why an actor of this name was not made."""
+    where = f" in namespace {namespace!r}" if namespace else ""
+    return Failure(
+        "name_taken",
+        f"there is an actor named {name!r}{where} already; find it with get_actor({name!r}), pass "
+        "get_if_exists=True, or choose another name",
+        b"",
+        actor.id,
+    )
