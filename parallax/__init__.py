@@ -19,6 +19,16 @@ from parallax.version import VERSION as __version__
 
 if TYPE_CHECKING:
     from parallax import errors
+    from parallax.api.actor_handle import ActorHandle
+    from parallax.api.actor_pool import ActorPool
+    from parallax.api.actors import (
+        ActorClass,
+        exit_actor,
+        get_actor,
+        kill,
+        list_named_actors,
+        method,
+    )
     from parallax.api.cluster import (
         RuntimeContext,
         Session,
@@ -39,6 +49,16 @@ if TYPE_CHECKING:
     from parallax.refs import ObjectRef, ObjectRefGenerator
 
 _HOMES = {
+    "api.actor_handle": ["ActorHandle"],
+    "api.actor_pool": ["ActorPool"],
+    "api.actors": [
+        "ActorClass",
+        "exit_actor",
+        "get_actor",
+        "kill",
+        "list_named_actors",
+        "method",
+    ],
     "api.cluster": [
         "RuntimeContext",
         "Session",
@@ -64,6 +84,9 @@ processes import this package too, starts sooner, and `import parallax` takes a 
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "ActorClass",
+    "ActorHandle",
+    "ActorPool",
     "Job",
     "NodeAffinity",
     "ObjectRef",
@@ -78,14 +101,19 @@ __all__ = [
     "cancel",
     "cluster_resources",
     "errors",
+    "exit_actor",
     "get",
+    "get_actor",
     "get_runtime_context",
     "init",
     "is_initialized",
     "job",
     "job_of",
     "jobs",
+    "kill",
+    "list_named_actors",
     "map_unordered",
+    "method",
     "nodes",
     "pools",
     "put",

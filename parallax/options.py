@@ -58,10 +58,10 @@ class TaskOptions:
             UsageError: an unknown option, or a value that makes no sense.
         """
         for name in given:
-            if name not in _NAMES:
+            if name not in TASK_OPTION_NAMES:
                 raise UsageError(_unknown(name))
         if types := given.get("retry_exceptions"):
-            given = {**given, "retry_exceptions": _exception_types(types)}
+            given = {**given, "retry_exceptions": exception_types(types)}
         options = replace(self, **given)
         options.check()
         return options
@@ -77,11 +77,11 @@ class TaskOptions:
             )
         check_resources(self.resources)
         returns = self.num_returns
-        if not (returns is None or returns == "streaming" or _is_count(returns)):
+        if not (returns is None or returns == "streaming" or is_count(returns)):
             raise UsageError(
                 f'num_returns={returns!r} must be an int from 0 to {MAX_COUNT:,}, or "streaming".'
             )
-        if self.max_retries != -1 and not _is_count(self.max_retries):
+        if self.max_retries != -1 and not is_count(self.max_retries):
             raise UsageError(
                 f"max_retries={self.max_retries!r} must be an int from 0 to {MAX_COUNT:,}, "
                 "or -1 for no limit."
@@ -90,7 +90,7 @@ class TaskOptions:
             _require_positive("timeout_s", self.timeout_s)
         for name in ("max_calls", "backpressure"):
             value = getattr(self, name)
-            if value is not None and not (_is_count(value) and value):
+            if value is not None and not (is_count(value) and value):
                 raise UsageError(
                     f"{name}={value!r} must be an int from 1 to {MAX_COUNT:,}, or None."
                 )
@@ -100,7 +100,7 @@ class TaskOptions:
                 f"scheduling_strategy={strategy!r} must be 'DEFAULT', 'SPREAD' or "
                 "parallax.NodeAffinity(node)."
             )
-        if isinstance(strategy, NodeAffinity) and not _is_count(strategy.node):
+        if isinstance(strategy, NodeAffinity) and not is_count(strategy.node):
             raise UsageError(f"NodeAffinity({strategy.node!r}): a node's number is an int, from 0.")
         if self.name is not None and not isinstance(self.name, str):
             raise UsageError(f"name={self.name!r} must be a string.")
@@ -116,7 +116,7 @@ class TaskOptions:
         return {name: float(amount) for name, amount in amounts.items() if amount}
 
 
-_NAMES = frozenset(field.name for field in fields(TaskOptions))
+TASK_OPTION_NAMES = frozenset(field.name for field in fields(TaskOptions))
 _ALIASES = {
     "cpus": "num_cpus",
     "gpus": "num_gpus",
@@ -172,12 +172,18 @@ def check_timeout(timeout: object) -> float | None:
 
 
 def _unknown(name: str) -> str:
-    near = [_ALIASES[name]] if name in _ALIASES else difflib.get_close_matches(name, _NAMES, n=1)
-    hint = f" Did you mean {near[0]}?" if near else f" Options are: {', '.join(sorted(_NAMES))}."
+    names = sorted(TASK_OPTION_NAMES)
+    near = [_ALIASES[name]] if name in _ALIASES else difflib.get_close_matches(name, names, n=1)
+    hint = f" Did you mean {near[0]}?" if near else f" Options are: {', '.join(names)}."
     return f"unknown option {name!r}.{hint}"
 
 
-def _exception_types(types: Any) -> bool | tuple[type[BaseException], ...]:
+def exception_types(types: Any) -> bool | tuple[type[BaseException], ...]:
+    """What `retry_exceptions` was given, as `isinstance` takes it.
+
+    Raises:
+        UsageError: it is no exception type, nor several.
+    """
     if types is True:
         return True
     try:
@@ -191,7 +197,8 @@ def _exception_types(types: Any) -> bool | tuple[type[BaseException], ...]:
     return found
 
 
-def _is_count(value: object) -> bool:
+def is_count(value: object) -> bool:
+    """Is it an int from 0 to `MAX_COUNT`?"""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_COUNT
 
 

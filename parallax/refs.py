@@ -29,6 +29,9 @@ class RefOwner(Protocol):
     def adopt(self, object_id: int) -> None:
         """A ref to this object came to be in this process."""
 
+    def adopt_actor(self, actor: int) -> None:
+        """A handle of this actor came to be in this process."""
+
     def future(self, object_id: int) -> concurrent.futures.Future[Any]:
         """A future of the object's value."""
 
@@ -55,6 +58,11 @@ _owners: dict[str, RefOwner] = {}
 def register_owner(owner: RefOwner) -> None:
     """Refs of the owner's cluster that arrive in this process belong to it from now on."""
     _owners[owner.cluster] = owner
+
+
+def owner_of(cluster: str) -> RefOwner | None:
+    """This process's session of the cluster, if it has one."""
+    return _owners.get(cluster)
 
 
 def forget_owner(owner: RefOwner) -> None:

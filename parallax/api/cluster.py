@@ -245,7 +245,7 @@ class RuntimeContext(HtmlRepr):
         engine_id: the number of the engine.
         resources: what the task has reserved.
         namespace: of the session.
-        actor_id: empty: not in an actor.
+        actor_id: the actor, as 16 hexadecimal digits; empty outside of actors.
     """
 
     task_id: str
@@ -284,6 +284,7 @@ def get_runtime_context() -> RuntimeContext:
         engine_id=facts["engine"],
         resources=facts["resources"],
         namespace=session.namespace,
+        actor_id=hex_id(facts["actor"]) if facts["actor"] else "",
     )
 
 

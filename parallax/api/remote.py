@@ -6,12 +6,14 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from dataclasses import fields
-from typing import Any, Generic, ParamSpec, TypeVar, overload
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
 from weakref import WeakKeyDictionary
 
+from parallax.actor_options import ACTOR_OPTION_NAMES, ActorOptions
+from parallax.api.actors import ActorClass, make_actor_class
 from parallax.api.call_patterns import CallPatterns
 from parallax.errors import UsageError
-from parallax.options import TaskOptions
+from parallax.options import TASK_OPTION_NAMES, TaskOptions
 from parallax.refs import ObjectRef
 from parallax.reprs import HtmlRepr
 from parallax.sessions.current import current
@@ -170,16 +172,28 @@ class RemoteFunction(HtmlRepr, Generic[P, T]):
         return f"<remote function {self.name}{self._patterns.signature}{given}>"
 
 
+class RemoteDecorator(Protocol):
+    """What `remote` with options returns."""
+
+    @overload
+    def __call__(self, cls: type[Any], /) -> ActorClass: ...  # type: ignore[overload-overlap]
+    @overload
+    def __call__(self, function: Callable[P, T], /) -> RemoteFunction[P, T]: ...
+
+
+@overload
+def remote(cls: type[Any], /) -> ActorClass: ...  # type: ignore[overload-overlap]
 @overload
 def remote(function: Callable[P, T], /) -> RemoteFunction[P, T]: ...
-
-
 @overload
-def remote(**options: Any) -> Callable[[Callable[P, T]], RemoteFunction[P, T]]: ...
+def remote(**options: Any) -> RemoteDecorator: ...
 
 
 def remote(*args: Any, **options: Any) -> Any:
-    """Make a function remote: its calls run as tasks on the engines. Starts nothing by itself.
+    """Make a function run as tasks, or a class live as actors. Starts nothing by itself.
+
+    Calls of a remote function run on the engines; instances of a remote class live in processes of
+    their own, keep their state, and are called from anywhere.
 
     Use it bare or with options:
 
@@ -192,6 +206,16 @@ def remote(*args: Any, **options: Any) -> Any:
         >>> @px.remote(num_cpus=2, max_retries=0)
         ... def heavy(x):
         ...     return x
+        >>> @px.remote
+        ... class Counter:
+        ...     def __init__(self, start=0):
+        ...         self.value = start
+        ...     def add(self, n=1):
+        ...         self.value += n
+        ...         return self.value
+        >>> counter = Counter.remote(10)
+        >>> px.get([counter.add.remote(), counter.add.remote(5)])
+        [11, 16]
 
     Args:
         num_cpus: cores reserved while it runs (1); BLAS and OpenMP are limited to as many.
@@ -208,29 +232,49 @@ def remote(*args: Any, **options: Any) -> Any:
         max_calls: replace the engine after so many calls, for libraries that leak (none).
         backpressure: how many values a generator may be ahead of its reader (no limit).
 
+    Options of classes:
+        num_cpus: cores to construct it (1); if given, they are reserved as long as it lives.
+        num_gpus, memory, resources: reserved as long as it lives.
+        max_concurrency: calls that run at once (1; 1000 with ``async def`` methods): in threads,
+            or on one event loop.
+        concurrency_groups: limits of their own for groups of methods, ``{"io": 2}``.
+        max_restarts: how often it is made anew when its process crashes (0); -1: no limit. The
+            constructor runs again.
+        max_task_retries: how often a call runs again when it does (0); -1: no limit.
+        name, namespace: by which `get_actor` finds it.
+        get_if_exists: return the actor of that name if there is one.
+        lifetime: ``"detached"``: it lives until it is killed, not until its last handle is gone.
+        max_pending_calls: of one process; beyond it a call raises `PendingCallsLimitExceeded`.
+        scheduling_strategy: as of functions.
+
     Raises:
         UsageError: an unknown option, or a value that makes no sense.
     """
     with callers_line:
         if args:
             if len(args) > 1 or options or not callable(args[0]):
-                raise UsageError("use @remote, or @remote(option=value, ...), on a function.")
-            return _make(args[0], DEFAULTS)
-        checked = DEFAULTS.updated(options)
-        return lambda function: _make(function, checked)
+                raise UsageError(
+                    "use @remote, or @remote(option=value, ...), on a function or class."
+                )
+            return _make(args[0], {})
+        # What makes sense on a function or on a class is told apart once it is there.
+        if set(options) <= TASK_OPTION_NAMES - ACTOR_OPTION_NAMES or not (
+            set(options) <= TASK_OPTION_NAMES | ACTOR_OPTION_NAMES
+        ):
+            DEFAULTS.updated(options)
+        elif set(options) <= ACTOR_OPTION_NAMES:
+            ActorOptions().updated(options)
+        return lambda function: _make(function, options)
 
 
-def _make(function: Any, options: TaskOptions) -> RemoteFunction[Any, Any]:
-    if isinstance(function, RemoteFunction):
-        raise UsageError(f"{function.name} is remote already.")
+def _make(function: Any, options: dict[str, Any]) -> RemoteFunction[Any, Any] | ActorClass:
+    if isinstance(function, RemoteFunction | ActorClass):
+        raise UsageError(f"{function!r} is remote already.")
     if inspect.isclass(function):
-        raise UsageError(
-            f"{function.__name__} is a class: actors are not part of this version yet. Make a "
-            "function remote."
-        )
+        return make_actor_class(function, options)
     if not callable(function):
-        raise UsageError(f"@remote goes on a function, not on {function!r}.")
-    return RemoteFunction(function, options)
+        raise UsageError(f"@remote goes on a function or a class, not on {function!r}.")
+    return RemoteFunction(function, DEFAULTS.updated(options) if options else DEFAULTS)
 
 
 def _iterator(iterable: Iterable[T]) -> Iterator[T]:

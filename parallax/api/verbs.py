@@ -242,7 +242,9 @@ def cancel(
     """Cancel the task behind a ref. Returns at once.
 
     A task that waits never runs; one that runs gets a KeyboardInterrupt; one that has ended is
-    left alone. `get` of a cancelled task raises `TaskCancelledError`.
+    left alone. `get` of a cancelled task raises `TaskCancelledError`. Of an actor's calls a
+    coroutine is cancelled at its next ``await``; others see ``is_canceled()`` of their
+    `get_runtime_context`.
 
         >>> import parallax as px
         >>> import time
@@ -259,7 +261,7 @@ def cancel(
 
     Raises:
         TypeError: `ref` is no ref.
-        UsageError: it is of another session.
+        UsageError: it is of another session, or `force` was asked for on a call of an actor.
         ClusterLostError: the cluster is gone.
     """
     with callers_line:
@@ -269,4 +271,10 @@ def cancel(
                 "parallax.job_of(ref).cancel()."
             )
         number = ref.id if isinstance(ref, ObjectRef) else ref.task_id
-        current_of([ref]).cancel([number], force=force, recursive=recursive)
+        session = current_of([ref])
+        if force and session.ask("is_call", number):
+            raise UsageError(
+                "cancel(force=True) would kill the actor that runs this call, and its state. Cancel "
+                "without force, or use kill(handle) if that is meant."
+            )
+        session.cancel([number], force=force, recursive=recursive)

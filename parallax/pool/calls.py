@@ -24,6 +24,14 @@ NO_ARGUMENTS = pickle.dumps((), 5)
 _ALL_REFS = [pickle.dumps(n, 5) for n in range(64)]
 
 
+class MissingArgumentsError(Exception):
+    """Dependencies whose segments are gone; the hub rebuilds them."""
+
+    def __init__(self, ids: list[int]) -> None:
+        super().__init__(ids)
+        self.ids = ids
+
+
 class Slot:
     """The place of the n-th dependency."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -82,8 +82,9 @@ class Client:
         """Asked when a `get` was interrupted."""
         self.on_tick: Callable[[], None] | None = None
         """Called now and then in any thread, while there is work at the latest every 0.2 s."""
-        self.on_blocked: Callable[[], Callable[[], None] | None] | None = None
-        """Called before a wait that may be long; returns what to call after it."""
+        self.on_blocked: Callable[[Sequence[int]], Callable[[], None] | None] | None = None
+        """Called before a wait that may be long, with the objects that it is for, if it needs all
+        of them; returns what to call after it."""
         self._store: SharedStore | None = None
         self._segments = itertools.count(1)
         self._leaving = False
@@ -102,6 +103,7 @@ class Client:
         holdings = self.holdings = Holdings(self)
         self.dropped, self.local, self.values = holdings.dropped, holdings.local, holdings.values
         self.adopt, self.future, self.describe = holdings.adopt, holdings.future, holdings.describe
+        self.adopt_actor = holdings.adopt_actor
         self.get, self.wait = holdings.get, holdings.wait
         self._objects_ready = holdings.objects_ready
         streams = self.streams = Streams(self, holdings)
@@ -267,22 +269,9 @@ class Client:
     ) -> tuple[int, list[ObjectRef[Any]] | ObjectRefGenerator[Any]]:
         """Submit one task; returns its id, which is that of its first return, and what it makes."""
         channel = self.channel
-        made: list[ObjectRef[Any]] | ObjectRefGenerator[Any]
         with self.lock:
-            # Nothing is awaited: somebody waits for one small task after the other, or this is the
-            # first of many. Either way an engine can begin with it.
-            is_first = len(self.values) == len(self.local)
-            task_id = next(self._ids)
-            for _ in range(1, returns):
-                next(self._ids)
-            # The refs before what they stand for: whenever an interrupt comes, they are dropped.
-            if stream:
-                made = ObjectRefGenerator(task_id, self)
-                self.streams.open(task_id)
-            else:
-                made = [ObjectRef(task_id + i, self) for i in range(returns)]
-                for ref in made:
-                    self.local[ref.id] = 1
+            is_first = self.awaits_nothing()
+            task_id, made = self.expect(returns, stream=stream)
             spec = TaskSpec(task_id, template, args, deps, refs, seed)
             outbox = channel.outbox
             if (
@@ -299,6 +288,28 @@ class Client:
             channel.flush()
         else:
             channel.posted()
+        return task_id, made
+
+    def awaits_nothing(self) -> bool:
+        """Somebody waits for one small task after the other, or submits the first of many. Either
+        way an engine can begin with it: it should be sent at once. Under `lock`."""
+        return len(self.values) == len(self.local)
+
+    def expect(
+        self, returns: int, *, stream: bool = False
+    ) -> tuple[int, list[ObjectRef[Any]] | ObjectRefGenerator[Any]]:
+        """The id of a task that is about to be submitted, and what it makes. Under `lock`."""
+        task_id = next(self._ids)
+        for _ in range(1, returns):
+            next(self._ids)
+        # The refs before what they stand for: whenever an interrupt comes, they are dropped.
+        if stream:
+            generator: ObjectRefGenerator[Any] = ObjectRefGenerator(task_id, self)
+            self.streams.open(task_id)
+            return task_id, generator
+        made: list[ObjectRef[Any]] = [ObjectRef(task_id + i, self) for i in range(returns)]
+        for ref in made:
+            self.local[ref.id] = 1
         return task_id, made
 
     def send_value(self, packed: Packed) -> Value:
@@ -342,7 +353,9 @@ class Client:
         self.channel.post(CancelRequested(ids, force, recursive, grace_s))
         self.channel.flush()
 
-    def block(self, waiter: Waiter, deadline: float, *, mine: bool) -> None:
+    def block(
+        self, waiter: Waiter, deadline: float, *, mine: bool, needed: Sequence[int] = ()
+    ) -> None:
         """See `Membership`."""
         if self.on_blocked is None:
             self.channel.wait(waiter, waiter.event, deadline)
@@ -353,7 +366,7 @@ class Client:
             soon = min(deadline, time.monotonic() + SOON_S)
             if self.channel.wait(waiter, waiter.event, soon):
                 return
-        unblock = self.on_blocked()
+        unblock = self.on_blocked(needed)
         try:
             self.channel.wait(waiter, waiter.event, deadline)
         finally:
@@ -362,7 +375,7 @@ class Client:
 
     def until(self, call: Callable[[], None]) -> Callable[[], None]:
         """See `Membership`."""
-        unblock = self.on_blocked() if self.on_blocked is not None else None
+        unblock = self.on_blocked(()) if self.on_blocked is not None else None
         if unblock is None:
             return call
 

@@ -17,19 +17,21 @@ import sys
 import threading
 import time
 from _signal import getsignal  # type: ignore[import-not-found]
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
 from parallax.ids import hex_id
 from parallax.messages import (
+    CALL,
+    CONSTRUCTOR,
+    ActorStopped,
     Assignment,
     BlobDefined,
     Done,
     FromHub,
     ItemsConsumed,
     ItemsReturned,
-    ItemYielded,
     Printed,
     Refused,
     Stopped,
@@ -41,21 +43,23 @@ from parallax.messages import (
     TasksReturned,
     TaskUnblocked,
     TemplateDefined,
-    Value,
 )
 from parallax.net.connection import Connection
+from parallax.pool.actor_home import ActorHome
 from parallax.pool.client import Client
 from parallax.pool.config import PoolConfig
+from parallax.pool.context import ActorExit, TaskContext, current_call
 from parallax.pool.context import engine as context
 from parallax.pool.engine_logs import log_path
 from parallax.pool.executor import Executor
 from parallax.pool.forks import connected
+from parallax.pool.item_writer import ItemWriter
 from parallax.pool.library import Library
 from parallax.pool.process import name_process, offer_to_oom_killer, redirect_output
 from parallax.pool.recent import RecentSegments
 from parallax.pool.status import StatusPage, status_path
 from parallax.pool.task_output import TaskOutput
-from parallax.pool.waiter import FOREVER, Waiter
+from parallax.pool.waiter import FOREVER
 
 FLUSH_S = 0.001
 IDLE_NAP_S = 60.0
@@ -134,11 +138,12 @@ class Engine:
         """Why the running task was interrupted."""
         self._interrupted_items: set[int] = set()
         """Of a running chunk: items that were cancelled one by one."""
-        self._waits = 0
-        """Waits for other tasks that the running one is in: several, if it has threads."""
+        self._waits: dict[int, int] = {}
+        """Waits for other tasks that a running one is in: several, if it has threads."""
         self._forked = False
-        self._consumed: dict[int, int] = {}
-        self._reader: Waiter | None = None
+        self._items = ItemWriter(client, self._block)
+        self._home: ActorHome | None = None
+        """Of the actor that lives here, if one does."""
         self._status = StatusPage(status_path(Path(config.folder), number))
         self._library = Library(lambda ids: self._fetch(ids))
         self._recent = RecentSegments(lambda name: client.store.read_parts(name))
@@ -147,21 +152,21 @@ class Engine:
             self,
             send_value=client.send_value,
             read=self._recent.read,
-            on_item=self._yield_item,
-            await_reader=self._await_reader,
+            on_item=self._items.write,
+            await_reader=self._items.await_reader,
             has_gpus="GPU" in config.resources,
         )
         self._streams = [
             TaskOutput(
-                lambda text, name=name: self._print(name, text),  # type: ignore[misc]
-                lambda: self._running is not None,
+                lambda task, text, name=name: self._print(task, name, text),  # type: ignore[misc]
+                lambda: context.task,
                 stream,
             )
             for name, stream in (("stdout", sys.stdout), ("stderr", sys.stderr))
         ]
         client.on_message = self._obey
         client.on_blocked = self._block
-        client.on_tick = self._watch_chunk
+        client.on_tick = self._watch
         # Of a cancelled task, whether the tasks that it waits for go too is for the one who
         # cancelled it to say.
         client.cancels_what_it_waits_for = lambda: self._interrupted != "cancelled"
@@ -195,19 +200,30 @@ class Engine:
                 continue
             self._execute(assignment)
             spec = self._library.specs[assignment.template]
+            if spec.role == CONSTRUCTOR and self._executor.actor is not None:
+                self._house(assignment.id, spec)
             now = time.perf_counter()
             # A task that must not run twice has its end told at once: a crash of the next task
             # would otherwise take the news with it.
-            if now - flushed_at > FLUSH_S or spec.max_retries == 0:
+            if now - flushed_at > FLUSH_S or (spec.max_retries == 0 and spec.role != CALL):
                 channel.flush()
                 flushed_at = now
+        self._executor.actor = None  # the actor's own clean-up, if it has one
         sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
         with contextlib.suppress(Exception):
             self._client.close()
 
     def _execute(self, assignment: Assignment) -> None:
         self._status.set(assignment.id)
-        outcome = self._executor.run(assignment)
+        try:
+            outcome = self._executor.run(assignment)
+        except ActorExit:
+            assert self._home is not None
+            self._home.leave()
+            with self._client.lock:
+                self._queue.clear()
+            self._stop()
+            return
         if self._forked:
             # The task has forked, and this is the child: the parent goes on with the queue.
             os._exit(0)
@@ -220,12 +236,14 @@ class Engine:
         client = self._client
         with client.lock:
             self._running = None
-            self._waits = 0
-            self._consumed.pop(assignment.id, None)
+            self._waits.pop(assignment.id, None)
+            self._items.forget(assignment.id)
             if self._interrupted or self._interrupted_items:
                 self._interrupted = ""
                 self._interrupted_items.clear()
-                context.cancelled = False
+                context.interrupted = False
+            if context.cancelled_calls:
+                context.cancelled_calls.discard(assignment.id)
             outbox = client.channel.outbox
             if isinstance(outcome, Done):
                 if outbox and type(last := outbox[-1]) is TasksFinished:
@@ -258,26 +276,63 @@ class Engine:
         elif isinstance(message, TaskInterrupted):
             self._interrupt(message)
         elif isinstance(message, ItemsConsumed):
-            self._consumed[message.task] = message.count
-            if self._reader is not None:
-                self._reader.finish()
-        elif isinstance(message, Stopped | Refused):
-            self._stopping = True
-            self._work.came()
+            self._items.consumed(message.task, message.count)
+            if self._home is not None:
+                self._home.consumed(message.task)
+        elif isinstance(message, ActorStopped | Stopped | Refused):
+            self._stop()
             # User code may never return; the node kills what does not go by itself.
+
+    def _stop(self) -> None:
+        self._stopping = True
+        self._work.came()
+        if self._home is not None:
+            self._home.stop()
+
+    def _house(self, actor: int, spec: TemplateDefined) -> None:
+        """An actor was made here, and the engine is its own from now on. Returns when calls are to
+        be taken from the queue, or there will be none any more."""
+        runner = self._executor.actor
+        assert runner is not None
+        home = ActorHome(actor, self._client, self._status, self._streams, self._items, self._waits)
+        host = home.host_of(runner, spec, self._library)
+        if host is not None:
+            self._recent.keep_none()
+        with self._client.lock:
+            self._home = home
+            if host is not None and self._queue:  # calls that came before it was here
+                host.accept(list(self._queue.values()))
+                self._queue.clear()
+        if self._stopping or self._client.lost:
+            self._stop()
+        self._client.channel.flush()
+        if host is not None:
+            host.serve()
+            self._stopping = True
 
     def _accept(self, tasks: list[Assignment]) -> None:
         with self._client.lock:
-            if self._waits:
-                ids = [task.id for task in tasks]
-                self._client.channel.outbox.append(TasksReturned(ids))
+            home = self._home
+            if home is None or not home.hosts:
+                self._take(tasks)
                 return
-            for task in tasks:
-                self._queue[task.id] = task
-            self._work.came()
+        home.accept(tasks)
 
-    def _watch_chunk(self) -> None:
+    def _take(self, tasks: list[Assignment]) -> None:
+        """Queue tasks up, under the client's lock."""
+        if self._waits and self._home is None:
+            ids = [task.id for task in tasks]
+            self._client.channel.outbox.append(TasksReturned(ids))
+            return
+        for task in tasks:
+            self._queue[task.id] = task
+        self._work.came()
+
+    def _watch(self) -> None:
         """An item that runs for long must not keep the items behind it from other engines."""
+        if self._home is not None:
+            self._home.watch()
+            return
         chunk = self._executor.chunk
         if chunk is not None and chunk.slow():
             with self._client.lock:
@@ -297,6 +352,8 @@ class Engine:
     # ---- interrupts -------------------------------------------------------------------------
 
     def _interrupt(self, message: TaskInterrupted) -> None:
+        if self._home is not None and self._home.interrupt(message):
+            return
         with self._client.lock:
             waiting = self._queue.get(message.task)
             if waiting is not None and waiting.attempt == message.attempt:
@@ -312,8 +369,12 @@ class Engine:
             if message.object_id:
                 self._interrupted_items.add(message.object_id)
             else:
+                if self._home is not None:
+                    context.cancelled_calls.add(message.task)
+                    self._items.wake(message.task)
+                    return
                 self._interrupted = message.reason
-                context.cancelled = True
+                context.interrupted = True
         signal.pthread_kill(self._main, signal.SIGINT)
 
     def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
@@ -342,34 +403,38 @@ class Engine:
 
     # ---- nested work ------------------------------------------------------------------------
 
-    def _block(self) -> Callable[[], None] | None:
+    def _block(self, needed: Sequence[int]) -> Callable[[], None] | None:
         """User code is about to wait: give the queue back and the CPU up meanwhile.
 
         A thread of the task that waits counts as much as the task itself: whatever else it does,
         it may need the CPU for what it waits for.
         """
-        running = self._running
+        running = context.task
         if running is None:
             return None
         with self._client.lock:
             outbox = self._client.channel.outbox
-            if self._queue:
+            if self._queue and self._home is None:
                 ids = list(self._queue)
                 self._queue.clear()
                 outbox.append(TasksReturned(ids))
             self._cut_chunk()
-            self._waits += 1
-            if self._waits == 1:
-                outbox.append(TaskBlocked(running.id))
+            waits = self._waits[running.task] = self._waits.get(running.task, 0) + 1
+            if waits == 1:
+                # What a thread of its own waits for, the call itself need not.
+                own = current_call.get() is running or threading.get_ident() == self._main
+                outbox.append(TaskBlocked(running.task, list(needed) if own else []))
         return lambda: self._unblock(running)
 
-    def _unblock(self, waited: Assignment) -> None:
+    def _unblock(self, waited: TaskContext) -> None:
         with self._client.lock:
-            if self._running is not waited or not self._waits:
+            waits = self._waits.get(waited.task, 0)
+            if not waits:
                 return  # a thread that outlived its task
-            self._waits -= 1
-            if not self._waits:
-                self._client.channel.outbox.append(TaskUnblocked(waited.id))
+            self._waits[waited.task] = waits - 1
+            if waits == 1:
+                del self._waits[waited.task]
+                self._client.channel.outbox.append(TaskUnblocked(waited.task))
         self._client.channel.posted()
 
     def _fetch(self, ids: list[int]) -> list[object]:
@@ -381,33 +446,5 @@ class Engine:
         finally:
             self._client.dropped.extend(ids)
 
-    def _yield_item(
-        self, assignment: Assignment, index: int, value: Value, contained: list[int]
-    ) -> None:
-        client = self._client
-        with client.lock:
-            object_id = client.new_id()
-            client.channel.outbox.append(
-                ItemYielded(assignment.id, assignment.attempt, index, object_id, value, contained)
-            )
-        client.channel.flush()
-
-    def _await_reader(self, assignment: Assignment, index: int, limit: int) -> None:
-        client = self._client
-        while index + 1 - self._consumed.get(assignment.id, 0) >= limit:
-            reader = self._reader = Waiter(1)
-            if index + 1 - self._consumed.get(assignment.id, 0) < limit:
-                break
-            unblock = self._block()
-            try:
-                client.channel.wait(reader, reader.event, FOREVER)
-            finally:
-                if unblock is not None:
-                    unblock()
-            if client.lost:
-                raise KeyboardInterrupt("the cluster is gone")
-
-    def _print(self, stream: str, text: str) -> None:
-        running = self._running
-        if running is not None:
-            self._client.channel.post(Printed(running.id, running.job, stream, text))
+    def _print(self, task: TaskContext, stream: str, text: str) -> None:
+        self._client.channel.post(Printed(task.task, task.job, stream, text))

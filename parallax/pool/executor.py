@@ -5,11 +5,22 @@ from __future__ import annotations
 import inspect
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from parallax.messages import Assignment, Chunk, Done, Failure, Stored, TaskStalled, Value
-from parallax.pool.calls import fill_call
+from parallax.messages import (
+    CALL,
+    CONSTRUCTOR,
+    Assignment,
+    Chunk,
+    Done,
+    Failure,
+    Stored,
+    TaskStalled,
+    Value,
+)
+from parallax.pool.actor_calls import CallRunner
+from parallax.pool.calls import MissingArgumentsError, fill_call
 from parallax.pool.chunk_run import ChunkRun
 from parallax.pool.context import TaskContext, engine
 from parallax.pool.failures import from_error
@@ -18,6 +29,8 @@ from parallax.pool.recent import SegmentGoneError
 from parallax.pool.resources import THREAD_VARIABLES
 from parallax.pool.returned import iterate_items, seed_generators, split_returns
 from parallax.serial.values import Packed, pack, unpack
+
+NOTHING_FOUND: Mapping[int, Any] = {}
 
 
 class Interrupts(Protocol):
@@ -31,14 +44,6 @@ class Interrupts(Protocol):
 
     def reason(self, object_id: int) -> str:
         """Why this was interrupted; empty when it was not."""
-
-
-class MissingArgumentsError(Exception):
-    """Dependencies whose segments are gone; the hub rebuilds them."""
-
-    def __init__(self, ids: list[int]) -> None:
-        super().__init__(ids)
-        self.ids = ids
 
 
 class Executor:
@@ -65,12 +70,14 @@ class Executor:
     ) -> None:
         self._library = library
         self._interrupts = interrupts
-        self._send_value = send_value
+        self.send_value = send_value
         self._read = read
         self.chunk: ChunkRun | None = None
         """The chunk that runs now."""
-        self._on_item = on_item
-        self._await_reader = await_reader
+        self.on_item = on_item
+        self.await_reader = await_reader
+        self.actor: CallRunner | None = None
+        """Runs the calls of the actor that lives in this process, if one does."""
         self._has_gpus = has_gpus
         self._gpus: list[int] | None = None
         self._blas_threads = 1
@@ -92,6 +99,10 @@ class Executor:
     def _run(self, assignment: Assignment, done: Done) -> None:
         spec = self._library.specs[assignment.template]
         name = spec.name
+        engine.task = TaskContext(
+            assignment.id, assignment.job, assignment.attempt, name, spec.demand, assignment.seed
+        )
+        engine.children = 0
         try:
             template = self._library.use(assignment.template)
         except Exception as error:  # noqa: BLE001 - importing the user's modules raises anything
@@ -100,10 +111,12 @@ class Executor:
             count = len(args.items) if type(args) is Chunk else spec.num_returns
             done.values = [failure] * count
             return
-        engine.task = TaskContext(
-            assignment.id, assignment.job, assignment.attempt, name, spec.demand, assignment.seed
-        )
-        engine.children = 0
+        if spec.role == CALL:
+            assert self.actor is not None
+            self._interrupts.begin(assignment.id)
+            self.actor.run(template, assignment, done)
+            self._interrupts.end()
+            return
         if self._has_gpus or template.wants_blas_threads != self._blas_threads:
             self._limit(template, assignment)
         if type(assignment.args) is Chunk:
@@ -118,13 +131,16 @@ class Executor:
         object_id = assignment.id
         seed = assignment.seed
         try:
-            args, kwargs = self._arguments(assignment)
+            args, kwargs = self.arguments(assignment)
             if seed >= 0:
                 seed_generators(seed)
             try:
                 self._interrupts.begin(object_id)
                 result = template.function(*args, **kwargs)
-                if spec.streaming:
+                if spec.role == CONSTRUCTOR:
+                    self.actor = CallRunner(result, self, self._library.fetch)
+                    result = None
+                elif spec.streaming:
                     self._run_generator(template, assignment, result)
                     result = None
                 elif inspect.iscoroutine(result):
@@ -134,13 +150,14 @@ class Executor:
             finally:
                 self._interrupts.end()
             # From here on nothing of the user's runs but what pickling calls.
-            self._return(result, spec.num_returns, object_id, spec.name, done)
+            self.deliver(result, spec.num_returns, object_id, spec.name, done)
         except MissingArgumentsError:
             raise
         except BaseException as error:  # noqa: BLE001 - whatever user code raises is its result
-            self._fail(template, assignment, error, done)
+            self.fail(template, assignment, error, done)
 
-    def _return(self, result: Any, count: int, object_id: int, name: str, done: Done) -> None:
+    def deliver(self, result: Any, count: int, object_id: int, name: str, done: Done) -> None:
+        """Pack what was returned into `done`."""
         if count == 1:
             done.values.append(self._pack(result, object_id, name, done))
             return
@@ -186,19 +203,31 @@ class Executor:
             packed = pack(item, name=f"an item of {template.spec.name}")
             # No interrupt between writing a value and telling of it, or it stays for ever.
             self._interrupts.end()
-            value = self._send_value(packed)
-            self._on_item(assignment, index, value, packed.refs)
+            value = self.send_value(packed)
+            self.on_item(assignment, index, value, packed.refs)
             self._interrupts.begin(assignment.id)
             if limit:
-                self._await_reader(assignment, index, limit)
+                self.await_reader(assignment, index, limit)
 
     # ---- in and out -------------------------------------------------------------------------
 
-    def _arguments(self, assignment: Assignment) -> tuple[Any, dict[str, Any]]:
+    def arguments(
+        self, assignment: Assignment, found: Mapping[int, Any] = NOTHING_FOUND
+    ) -> tuple[Any, dict[str, Any]]:
+        """The arguments of a task, rebuilt.
+
+        Args:
+            found: values of dependencies that were got otherwise.
+
+        Raises:
+            MissingArgumentsError: some are not in the store any more.
+        """
         values: list[Any] = []
         missing: list[int] = []
         for object_id, value in zip(assignment.deps, assignment.values, strict=True):
-            if type(value) is bytes:
+            if object_id in found:
+                values.append(found[object_id])
+            elif type(value) is bytes:
                 values.append(unpack(value))
             elif type(value) is Stored:
                 try:
@@ -222,11 +251,12 @@ class Executor:
         packed = pack(result, name=f"the return value of {name}")
         if packed.refs:
             done.contained[object_id] = packed.refs
-        return self._send_value(packed)
+        return self.send_value(packed)
 
-    def _fail(
+    def fail(
         self, template: LoadedTemplate, assignment: Assignment, error: BaseException, done: Done
     ) -> None:
+        """Pack what was raised into `done`."""
         failure = self._failure(template, assignment.id, error)
         done.values = [failure] * max(1, template.spec.num_returns)
         done.contained = {}

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from parallax.errors import (
+    ActorDiedError,
+    ActorUnavailableError,
+    DeadlockError,
     EngineDiedError,
     InternalError,
     NodeDiedError,
@@ -19,9 +22,13 @@ from parallax.serial.cell_names import name_cells
 from parallax.serial.failures import dump_error, load_error
 
 _CLASSES: dict[str, type[ParallaxError]] = {
+    "actor_died": ActorDiedError,
+    "actor_unavailable": ActorUnavailableError,
     "cancelled": TaskCancelledError,
+    "deadlock": DeadlockError,
     "engine_died": EngineDiedError,
     "infeasible": UsageError,
+    "name_taken": UsageError,
     "node_died": NodeDiedError,
     "object_lost": ObjectLostError,
     "out_of_memory": OutOfMemoryError,
@@ -35,7 +42,10 @@ def to_error(failure: Failure) -> BaseException:
     if failure.kind == "task":
         return load_error(failure.data)
     kind = _CLASSES.get(failure.kind, InternalError)
-    return kind(name_cells(failure.message))
+    error = kind(name_cells(failure.message))
+    if isinstance(error, ActorDiedError) and failure.data:
+        error.cause = error.__cause__ = load_error(failure.data)
+    return error
 
 
 def from_error(error: BaseException, *, task_name: str, task: int) -> Failure:

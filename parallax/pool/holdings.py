@@ -22,6 +22,8 @@ from parallax.pool.waiter import FOREVER, Waiter
 from parallax.refs import ObjectRef
 from parallax.serial.values import unpack
 
+NEEDED = 64
+"""Of the objects that a `get` waits for so many are told to the hub, which looks for circles."""
 INTERRUPT_GRACE_S = 1.0
 """A task that an interrupted `get` waited for may ignore its own interrupt for so long."""
 
@@ -85,6 +87,13 @@ class Holdings:
                 self._channel.outbox.append(RefsChanged([object_id], []))
                 self._channel.rows += 1
         self._channel.posted()
+
+    def adopt_actor(self, actor: int) -> None:
+        """A handle came to be in this process."""
+        self.adopt(actor)
+        with self._channel.lock:
+            if actor in self.local:
+                self.values.setdefault(actor, b"")  # nobody waits for it
 
     def reap(self, drop_stream: Callable[[int, list[int]], None]) -> None:
         """Tell the hub of refs that were collected.
@@ -215,6 +224,8 @@ class Holdings:
         foreign: list[int] = []
         mine = False
         distinct = set(missing)
+        # Without a deadline, and with all of them needed, it matters what each of them waits for.
+        needed = list(distinct)[:NEEDED] if fail_fast and deadline == FOREVER else ()
         try:
             with self._channel.lock:
                 for object_id in distinct:
@@ -239,7 +250,7 @@ class Holdings:
                     # at all.
                     self._channel.outbox.append(ObjectsWanted(foreign))
                     self._foreign.difference_update(foreign)
-            client.block(waiter, deadline, mine=mine)
+            client.block(waiter, deadline, mine=mine, needed=needed)
         finally:
             if waiter.remaining > 0 or count < len(distinct):
                 self._withdraw(distinct, waiter)

@@ -33,7 +33,7 @@ class Library:
     def __init__(self, fetch: Callable[[list[int]], list[Any]]) -> None:
         self.blobs: dict[bytes, bytes] = {}
         self.specs: dict[int, TemplateDefined] = {}
-        self._fetch = fetch
+        self.fetch = fetch
         self._loaded: dict[int, LoadedTemplate] = {}
         self._installed = b""
 
@@ -45,13 +45,15 @@ class Library:
         """
         loaded = self._loaded.get(template)
         if loaded is not None:
-            if loaded.modules != self._installed:
+            if loaded.modules and loaded.modules != self._installed:
                 self._install(loaded.modules)
             return loaded
         spec = self.specs[template]
-        self._install(spec.modules)
-        captured = self._fetch(spec.captured) if spec.captured else []
-        function = functions.load(self.blobs[spec.function], captured)
+        function = None  # of a call that names a method
+        if spec.function:
+            self._install(spec.modules)
+            captured = self.fetch(spec.captured) if spec.captured else []
+            function = functions.load(self.blobs[spec.function], captured)
         retry_types: Any = spec.retry_exceptions
         if spec.retry_types:
             retry_types = pickle.loads(spec.retry_types)

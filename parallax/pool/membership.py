@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from parallax.errors import ClusterLostError
@@ -30,12 +30,15 @@ class Membership(RefOwner, Protocol):
     def gone(self) -> ClusterLostError:
         """The error that says why there is no cluster any more."""
 
-    def block(self, waiter: Waiter, deadline: float, *, mine: bool) -> None:
+    def block(
+        self, waiter: Waiter, deadline: float, *, mine: bool, needed: Sequence[int] = ()
+    ) -> None:
         """Wait as user code does: a task gives its CPU up meanwhile.
 
         Args:
             deadline: on `time.monotonic`'s clock; infinity waits for ever.
             mine: whether what is waited for was made by this process, so that it may take long.
+            needed: objects without any of which the wait never ends.
         """
 
     def cancel(

@@ -29,6 +29,12 @@ class RecentSegments:
     def __init__(self, read_parts: Callable[[str], Parts]) -> None:
         self._read_parts = read_parts
         self._parts: dict[str, Parts] = {}
+        self._kept = KEPT
+
+    def keep_none(self) -> None:
+        """From now on every value is read by itself, and several threads may read."""
+        self._kept = 0
+        self._parts = {}
 
     def read(self, name: str) -> Any:
         """The value in this segment.
@@ -43,9 +49,10 @@ class RecentSegments:
                 parts = self._read_parts(name)
             except KeyError:
                 raise SegmentGoneError(name) from None
-            if len(self._parts) >= KEPT:
-                del self._parts[next(iter(self._parts))]
-            self._parts[name] = parts
+            if self._kept:
+                if len(self._parts) >= self._kept:
+                    del self._parts[next(iter(self._parts))]
+                self._parts[name] = parts
         return unpack(*parts)
 
     def forget(self) -> None:

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
+from parallax.pool.context import TaskContext
+
 FLUSH_S = 0.05
 MAX_BYTES = 32 * 1024
 MAX_MESSAGE_CHARS = 1 << 20
@@ -20,14 +22,21 @@ class TaskOutput(io.TextIOBase):
     last piece was sent a while ago. Outside of tasks it goes to the engine's log.
 
     Args:
-        send: takes the text, under no lock.
-        in_task: whether a task runs now.
+        send: takes the text and the task that wrote it, under no lock.
+        writer: the task that the calling code belongs to, None outside of tasks.
         log: the stream for everything else.
     """
 
-    def __init__(self, send: Callable[[str], None], in_task: Callable[[], bool], log: TextIO):
+    def __init__(
+        self,
+        send: Callable[[TaskContext, str], None],
+        writer: Callable[[], TaskContext | None],
+        log: TextIO,
+    ):
         self._send = send
-        self._in_task = in_task
+        self._writer = writer
+        self._owner: TaskContext | None = None
+        """Whose the gathered pieces are."""
         self._log = log
         self._lock = threading.Lock()
         self._pieces: list[str] = []
@@ -53,9 +62,13 @@ class TaskOutput(io.TextIOBase):
 
     def write(self, text: str) -> int:
         """Take a piece of text."""
-        if not self._in_task():
+        writer = self._writer()
+        if writer is None:
             return self._log.write(text)
+        if self._owner is not writer and self._pieces:
+            self.flush()
         with self._lock:
+            self._owner = writer
             self._pieces.append(text)
             self._size += len(text)
             due = self._size > MAX_BYTES or (
@@ -71,7 +84,9 @@ class TaskOutput(io.TextIOBase):
             return
         with self._lock:
             text, self._pieces, self._size = "".join(self._pieces), [], 0
+            owner = self._owner
             self._sent_at = time.monotonic()
         # In slices: whatever a task prints, a message is never too large to be sent.
-        for start in range(0, len(text), MAX_MESSAGE_CHARS):
-            self._send(text[start : start + MAX_MESSAGE_CHARS])
+        for start in range(0, len(text) if owner is not None else 0, MAX_MESSAGE_CHARS):
+            assert owner is not None
+            self._send(owner, text[start : start + MAX_MESSAGE_CHARS])

@@ -8,9 +8,9 @@ Three things differ from plain cloudpickle:
    class leaves it as it is.
 2. **`functools.lru_cache` functions of a notebook travel.** Plain pickle would refer to them by
    a name in ``__main__`` that no engine has. They arrive with an empty cache.
-3. **A function behind a wrapper is found through it.** ``module.f`` may be a decorated object
-   whose ``__wrapped__`` is the function. Such a function goes by reference, so that an edit of
-   its module takes effect.
+3. **A function or class behind a wrapper is found through it.** ``module.f`` may be a decorated
+   object whose ``__wrapped__`` is the function. Such a function goes by reference, so that an edit
+   of its module takes effect.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         if issubclass(kind, type):
             reduced = super().reducer_override(obj)
             by_value = reduced is not NotImplemented and len(reduced) == 6
-            return _reduce_class(obj, reduced) if by_value else reduced
+            return (_reduce_wrapped(obj) or _reduce_class(obj, reduced)) if by_value else reduced
         if kind is LruCache:
             return NotImplemented if find_by_name(obj) else _reduce_lru_cache(obj)
         return NotImplemented
@@ -72,7 +72,7 @@ def find_by_name(obj: Any) -> tuple[str, str, int] | None:
     return None
 
 
-def _reduce_wrapped(function: FunctionType) -> tuple[Any, ...] | None:
+def _reduce_wrapped(function: FunctionType | type) -> tuple[Any, ...] | None:
     found = find_by_name(function)
     return None if found is None else (_load_wrapped, found)
 

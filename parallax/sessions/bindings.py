@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 from weakref import WeakValueDictionary
 
 from parallax.messages import BlobDefined, TemplateDefined
@@ -22,6 +22,38 @@ from parallax.sessions.protocol import Call
 MODULES_CHECK_S = 0.0001
 """The files of local modules are looked at this often while tasks are submitted in a row: less than
 a round trip, so that an edit between a `get` and the next submission is always seen."""
+
+
+def make_template(
+    call: Call, template: int, function: bytes, modules: bytes, captured: list[int]
+) -> TemplateDefined:
+    """What many tasks of this function with these options share."""
+    options = call.task_options
+    strategy = options.scheduling_strategy
+    affinity = strategy if isinstance(strategy, NodeAffinity) else None
+    types = options.retry_exceptions
+    return TemplateDefined(
+        template,
+        call.name,
+        function,
+        modules,
+        captured,
+        options.demand,
+        call.num_returns,
+        call.streaming,
+        options.backpressure or 0,
+        options.max_retries,
+        bool(types),
+        dumps(types) if isinstance(types, tuple) else b"",
+        options.timeout_s or 0.0,
+        options.max_calls or 0,
+        strategy == "SPREAD",
+        affinity.node if affinity else -1,
+        affinity.soft if affinity else False,
+    )
+
+
+MakeTemplate: TypeAlias = Callable[[Any, int, bytes, bytes, list[int]], TemplateDefined]
 
 
 class Binding:
@@ -70,8 +102,12 @@ class Binder:
         # they go with the last binding that uses them.
         self._captured: WeakValueDictionary[bytes, ObjectRef[Any]] = WeakValueDictionary()
 
-    def bind(self, call: Call) -> Binding:
+    def bind(self, call: Call, make: MakeTemplate = make_template) -> Binding:
         """Ship the call's function in its present version.
+
+        Args:
+            make: makes the template from the call, an id, the keys of the code and of its modules,
+                and the ids of what was captured.
 
         Raises:
             SerializationError: it captures something that cannot be pickled.
@@ -84,18 +120,19 @@ class Binder:
             if shipped.modules is not None:
                 modules = shipped.modules.key
                 self._send(modules, pickle.dumps(shipped.modules))
-            template = self._define(call, shipped.key, modules, [ref.id for ref in captured])
+            ids = [ref.id for ref in captured]
+            template = self.define(lambda template: make(call, template, shipped.key, modules, ids))
             keep = captured + [self._hold(object_id) for object_id in shipped.refs]
             return Binding(shipped, template, call.num_returns, keep)
 
-    def _define(self, call: Call, function: bytes, modules: bytes, captured: list[int]) -> int:
-        """The template of this code with these options, told to the hub once."""
-        nameless = encode([_template(call, 0, function, modules, captured)])
+    def define(self, make: Callable[[int], TemplateDefined]) -> int:
+        """The template that this makes of an id, told to the hub once."""
+        nameless = encode([make(0)])
         template = self._templates.get(nameless)
         if template is None:
             with self._client.lock:
                 template = self._client.new_id()
-            self._client.channel.post(_template(call, template, function, modules, captured))
+            self._client.channel.post(make(template))
             self._templates[nameless] = template
         return template
 
@@ -141,34 +178,6 @@ class Binder:
 
 def _changed(shipped: ShippedFunction) -> bool:
     return shipped.modules is not None and shipped.modules.changed()
-
-
-def _template(
-    call: Call, template: int, function: bytes, modules: bytes, captured: list[int]
-) -> TemplateDefined:
-    options = call.task_options
-    strategy = options.scheduling_strategy
-    affinity = strategy if isinstance(strategy, NodeAffinity) else None
-    types = options.retry_exceptions
-    return TemplateDefined(
-        template,
-        call.name,
-        function,
-        modules,
-        captured,
-        options.demand,
-        call.num_returns,
-        call.streaming,
-        options.backpressure or 0,
-        options.max_retries,
-        bool(types),
-        dumps(types) if isinstance(types, tuple) else b"",
-        options.timeout_s or 0.0,
-        options.max_calls or 0,
-        strategy == "SPREAD",
-        affinity.node if affinity else -1,
-        affinity.soft if affinity else False,
-    )
 
 
 def _size_of(value: Any) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from parallax.errors import UsageError
 from parallax.pool.context import engine
-from parallax.refs import AnyRef, check_owner, stale
+from parallax.refs import AnyRef, RefOwner, check_owner, stale
 from parallax.sessions.protocol import Session
 from parallax.sessions.start import StartOptions, start
 
@@ -41,6 +41,14 @@ def current_of(refs: Sequence[AnyRef]) -> Session:
     session = current()
     check_owner(session.owner, refs)
     return session
+
+
+def current_with(owner: RefOwner | None) -> Session | None:
+    """The session, if it is this owner's; else None, and none is started."""
+    if owner is None or (_session is None and engine.client is None):
+        return None
+    session = current()
+    return session if session.owner is owner else None
 
 
 def existing() -> Session | None:

@@ -9,15 +9,16 @@ from typing import Any
 
 import msgspec
 
-from parallax.messages import Chunk, FailedRetried, JobOpened, TaskSpec
+from parallax.messages import Arguments, Chunk, FailedRetried, Failure, JobOpened, TaskSpec
 from parallax.pool.calls import NO_ARGUMENTS, pack_call
 from parallax.pool.client import Client
 from parallax.pool.context import engine
 from parallax.refs import ObjectRef, RefOwner, check_owner
 from parallax.serial.values import pack
-from parallax.sessions.bindings import Binder, Binding
+from parallax.sessions.bindings import Binder, Binding, MakeTemplate, make_template
 from parallax.sessions.jobs import JobChooser, Submissions
 from parallax.sessions.output import TaskPrinter
+from parallax.sessions.pool_actors import PoolActors, made_of
 from parallax.sessions.protocol import Call, Submitted
 from parallax.sessions.seeds import UNSEEDED, Seeds, seed_base
 
@@ -48,12 +49,13 @@ class PoolSession:
         self.name = name
         self.namespace = namespace
         self.cluster = client.cluster
-        self._binder = Binder(client, _note)
+        self.binder = Binder(client, _note)
+        self.actors = PoolActors(self)
         self._jobs = JobChooser(self.cluster, self.open_job)
         self._printer = TaskPrinter(lambda call: client.channel.later(call))
         self._on_close = on_close
         self._seeds = Seeds(seed)
-        self._submissions = Submissions()
+        self.submissions = Submissions()
         self._width = 0
         if log_to_driver:
             client.on_said = self._printer.take
@@ -83,32 +85,38 @@ class PoolSession:
         client = self.client
         if client.lost:
             client.check()
-        binding = self._bind(call)
-        deps: list[int] = []
-        refs: list[int] = []
-        large: ObjectRef[Any] | None = None
-        """The arguments, when they are too large to travel with the task."""
-        data: Any = NO_ARGUMENTS
-        if args or kwargs:
-            packed, values = pack_call(args, kwargs, call.function)
-            if values:
-                deps = [ref.id for ref in values]
-                check_owner(client, values)
-            refs = packed.refs
-            data = packed.data
-            if packed.buffers or len(data) > client.inline_limit_bytes:
-                large, data = client.put_packed(packed)
-                refs = [*refs, large.id]
-        job, parent, seed = self._place()
+        binding = self.bind(call)
+        data, deps, refs, _large = self.pack(call.function, args, kwargs)
+        job, parent, seed = self.place()
         count = 0 if call.streaming else binding.num_returns
         task_id, made = client.submit(
             job, parent, binding.template, data, deps, refs, count, seed, stream=call.streaming
         )
         if not parent:
-            self._submissions.add(job, task_id, count)
-        if not isinstance(made, list):
-            return made
-        return made[0] if count == 1 else made or None
+            self.submissions.add(job, task_id, count)
+        return made_of(made)
+
+    def pack(
+        self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Arguments, list[int], list[int], ObjectRef[Any] | None]:
+        """The arguments of a call as they travel.
+
+        Returns:
+            The arguments, the objects among them, those that they refer to, and what must be kept
+            until the call was submitted.
+        """
+        if not (args or kwargs):
+            return NO_ARGUMENTS, [], [], None
+        client = self.client
+        packed, values = pack_call(args, kwargs, function)
+        if values:
+            check_owner(client, values)
+        deps = [ref.id for ref in values]
+        if packed.buffers or len(packed.data) > client.inline_limit_bytes:
+            large, stored = client.put_packed(packed)
+            assert not isinstance(stored, Failure)
+            return stored, deps, [*packed.refs, large.id], large
+        return packed.data, deps, packed.refs, None
 
     def submit_map(
         self, call: Call, items: Sequence[tuple[Any, ...]], chunk: int | None
@@ -153,27 +161,28 @@ class PoolSession:
         if not batch:
             return
         client = self.client
-        binding = self._bind(call)
-        job, parent, seed = self._place(len(batch))
+        binding = self.bind(call)
+        job, parent, seed = self.place(len(batch))
         first, made = client.submit(
             job, parent, binding.template, Chunk(batch[:]), [], [], len(batch), seed
         )
         if not parent:
-            self._submissions.add(job, first, len(batch))
+            self.submissions.add(job, first, len(batch))
         refs.extend(made)
         batch.clear()
 
-    def _bind(self, call: Call) -> Binding:
+    def bind(self, call: Call, make: MakeTemplate = make_template) -> Binding:
+        """The template of the call in the version that its function has now."""
         data = call.session_data
         if data is not None and data[0] is self:
             binding: Binding = data[1]
             if not binding.stale():
                 return binding
-        binding = self._binder.bind(call)
+        binding = self.binder.bind(call, make)
         call.session_data = (self, binding)
         return binding
 
-    def _place(self, count: int = 1) -> tuple[int, int, int]:
+    def place(self, count: int = 1) -> tuple[int, int, int]:
         """The job, the parent task and the seed of a submission made here and now."""
         task = engine.task
         if task is not None:
@@ -233,7 +242,7 @@ class PoolSession:
         with client.lock:
             job = client.new_id()
         self._printer.open(job)
-        client.channel.post(JobOpened(job, name, cell, source, time.time()))
+        client.channel.post(JobOpened(job, name, cell, source, time.time(), self.namespace))
         return job
 
     def wait_job(self, job: int, timeout_s: float | None) -> bool:
@@ -251,7 +260,7 @@ class PoolSession:
 
     def results_of(self, job: int) -> list[int]:
         """See `Session`."""
-        return self._submissions.of(job)
+        return self.submissions.of(job)
 
     def retry_failed(self, job: int) -> list[ObjectRef[Any]]:
         """See `Session`."""
@@ -264,12 +273,12 @@ class PoolSession:
             ((msgspec.convert(row, TaskSpec), count) for row, count in rows),
             key=lambda pair: pair[0].id,
         ):
-            deps = [self._submissions.now(object_id) for object_id in spec.deps]
+            deps = [self.submissions.now(object_id) for object_id in spec.deps]
             first, made = client.submit(
                 job, 0, spec.template, spec.args, deps, spec.refs, count, spec.seed
             )
             for position in range(count):
-                self._submissions.rename(spec.id + position, first + position)
+                self.submissions.rename(spec.id + position, first + position)
             refs.extend(made)
             retried.append(spec.id)
         client.channel.post(FailedRetried(job, retried))
@@ -287,6 +296,7 @@ class PoolSession:
             "node": self.client.node,
             "engine": engine.number,
             "cancelled": engine.cancelled,
+            "actor": engine.actor,
         }
 
     def __repr__(self) -> str:

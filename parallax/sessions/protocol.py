@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import MutableMapping, Sequence
 from typing import Any, Protocol
 
+from parallax.actor_options import ActorOptions
 from parallax.options import TaskOptions
 from parallax.refs import ObjectRef, ObjectRefGenerator, RefOwner
 
@@ -26,12 +27,98 @@ class Call(Protocol):
     """Where a session keeps what it made of the function; its own business."""
 
 
+class Method(Protocol):
+    """A method of actors with its options, as the API hands it to a session."""
+
+    name: str
+    """Of the method."""
+    title: str
+    """With its class: for views and messages."""
+    num_returns: int
+    streaming: bool
+    backpressure: int
+    concurrency_group: str
+    max_task_retries: int
+    retry_exceptions: bool | tuple[type[BaseException], ...]
+    session_data: Any
+    """As in `Call`."""
+
+
+class ActorPlan(Protocol):
+    """An actor to be made, as the API hands it to a session."""
+
+    constructor: Call
+    """The class, as a function that returns one instance."""
+    actor_options: ActorOptions
+    concurrency: int
+    """Calls that run at once."""
+    is_async: bool
+    """It has coroutine methods, which run on one event loop."""
+    info: bytes
+    """What handles know of the class."""
+
+
+class Actors(Protocol):
+    """The actors of a session. Thread-safe."""
+
+    def create(
+        self, plan: ActorPlan, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[int, bytes]:
+        """Have an actor made, or find the one of its name. Waits only if it has a name.
+
+        Returns:
+            Its id, of which the caller holds one reference, and what handles know of its class.
+
+        Raises:
+            UsageError: the name is taken.
+        """
+
+    def call(
+        self,
+        actor: int,
+        method: Method,
+        limit: int,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Submitted:
+        """Call a method. Does not wait.
+
+        Args:
+            limit: how many calls of this process may be pending, -1 for any number.
+
+        Raises:
+            PendingCallsLimitExceeded: so many are.
+        """
+
+    def apply(
+        self, actor: int, function: Call, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Submitted:
+        """Call a function with the instance as its first argument. Does not wait."""
+
+    def find(self, name: str, namespace: str) -> tuple[int, bytes]:
+        """As `create`, of an actor that there is.
+
+        Raises:
+            LookupError: there is none of this name.
+        """
+
+    def named(self, *, everywhere: bool) -> list[Any]:
+        """Names in this namespace, or pairs of namespaces and names."""
+
+    def kill(self, actor: int, *, restart: bool) -> None:
+        """End an actor's process now. Does not wait."""
+
+
 class Session(Protocol):
     """A connection to something that runs tasks. Thread-safe."""
 
     name: str
     cluster: str
     namespace: str
+
+    @property
+    def actors(self) -> Actors:
+        """Its actors."""
 
     @property
     def owner(self) -> RefOwner:

@@ -27,6 +27,7 @@ from parallax.refs import (
 )
 from parallax.serial.functions import ship
 from parallax.serial.values import Packed, pack, unpack
+from parallax.sessions.inline.actors import InlineActors, current_actor
 from parallax.sessions.inline.book import ENGINE, InlineBook
 from parallax.sessions.inline.objects import InlineObject
 from parallax.sessions.inline.runner import InlineRunner
@@ -69,6 +70,7 @@ class InlineSession:
         self._environment = {name: os.environ.get(name) for name in env_vars}
         """What the variables were before."""
         os.environ.update(env_vars)
+        self.actors = InlineActors(self, self._book)
         register_owner(self)
 
     @property
@@ -98,8 +100,22 @@ class InlineSession:
 
     def submit(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Submitted:
         """See `Session`. Returns when the task has ended; a streaming one waits for its reader."""
-        self._enter()
-        self._require_shippable(call)
+        self.enter()
+        self.require_shippable(call)
+        return self.run_now(call, args, kwargs)[1]
+
+    def run_now(
+        self,
+        call: Call,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        failure: Failure | None = None,
+    ) -> tuple[InlineTask, Submitted]:
+        """Run a task, or begin a streaming one; the task, and what `submit` returns of it.
+
+        Args:
+            failure: why it cannot run.
+        """
         packed, deps = pack_call(args, kwargs, call.function)
         check_owner(self, deps)
         for ref in deps:
@@ -107,19 +123,25 @@ class InlineSession:
         parent = running.get()
         job = parent.job.id if parent else self._jobs.current()
         seed = (parent.seeds if parent else self._seeds).take()
-        task = self._run(call, job, seed, packed, [ref.id for ref in deps])
+        task = self._run(call, job, seed, packed, [ref.id for ref in deps], failure)
         if isinstance(task, InlineStream):
-            return ObjectRefGenerator(task.id, self)
+            return task, ObjectRefGenerator(task.id, self)
         if not parent:
             self._submissions.add(job, task.id, call.num_returns)
         refs: list[ObjectRef[Any]] = [ObjectRef(object_id, self) for object_id in task.ids]
-        return refs[0] if call.num_returns == 1 else refs or None
+        return task, refs[0] if call.num_returns == 1 else refs or None
 
     def _run(
-        self, call: Call, job: int, seed: int, packed: Packed, deps: Sequence[int]
+        self,
+        call: Call,
+        job: int,
+        seed: int,
+        packed: Packed,
+        deps: Sequence[int],
+        failure: Failure | None = None,
     ) -> InlineTask:
         task = self._book.accept(call, self._book.jobs[job], seed, packed, deps)
-        if (failure := self._infeasible(call, task.id)) is not None:
+        if (failure := failure or self._infeasible(call, task.id)) is not None:
             self._book.fail(task, failure)
         if task.id in self._book.tasks and not isinstance(task, InlineStream):
             self._runner.run(task)
@@ -131,7 +153,7 @@ class InlineSession:
         """See `Session`."""
         return [self.submit(call, args, {}) for args in items]  # type: ignore[misc]
 
-    def _require_shippable(self, call: Call) -> None:
+    def require_shippable(self, call: Call) -> None:
         """Refuse what a pool would refuse. Costs a pass of pickling for each version."""
         guard = call.shared.get(self)
         if guard is None or guard.stale():
@@ -157,7 +179,7 @@ class InlineSession:
 
     def cancel(self, ids: Sequence[int], *, force: bool, recursive: bool) -> None:
         """See `Session`. A task that runs sees `is_canceled()`, and ends as cancelled."""
-        self._enter()
+        self.enter()
         for object_id in ids:
             task = self._book.task_of(object_id)
             if task is not None:
@@ -167,7 +189,7 @@ class InlineSession:
 
     def next_item(self, task_id: int, index: int, timeout_s: float | None) -> int:
         """See `RefOwner`. The task goes on in this thread; no timeout strikes."""
-        self._enter()
+        self.enter()
         stream = self._stream(task_id)
         with stream.turn:
             while len(stream.item_ids) <= index and task_id in self._book.tasks:
@@ -194,12 +216,12 @@ class InlineSession:
 
     def put(self, value: Any) -> ObjectRef[Any]:
         """See `Session`."""
-        self._enter()
+        self.enter()
         return ObjectRef(self._book.new_object(pack(value)), self)
 
     def get(self, refs: Sequence[ObjectRef[Any]], timeout_s: float | None) -> list[Any]:
         """See `Session`. Waits only for tasks that other threads have submitted."""
-        self._enter()
+        self.enter()
         for ref in refs:
             row = self._book.objects.rows.get(ref.id)
             if row is not None and isinstance(row.value, Failure):
@@ -213,7 +235,7 @@ class InlineSession:
         self, refs: Sequence[ObjectRef[Any]], count: int, timeout_s: float | None, *, fetch: bool
     ) -> set[int]:
         """See `Session`."""
-        self._enter()
+        self.enter()
         ids = [ref.id for ref in refs]
         with self._book.changed:
             self._book.changed.wait_for(
@@ -245,7 +267,7 @@ class InlineSession:
 
     def future(self, object_id: int) -> concurrent.futures.Future[Any]:
         """See `RefOwner`. The future is done already."""
-        self._enter()
+        self.enter()
         future: concurrent.futures.Future[Any] = concurrent.futures.Future()
         try:
             self._settle(object_id, None)
@@ -261,6 +283,10 @@ class InlineSession:
         with self._book.changed:
             self._book.objects.hold(object_id)
 
+    def adopt_actor(self, actor: int) -> None:
+        """See `RefOwner`."""
+        self.adopt(actor)
+
     def ref(self, object_id: int) -> ObjectRef[Any]:
         """See `Session`."""
         self.adopt(object_id)
@@ -275,7 +301,7 @@ class InlineSession:
             return "pending"
         return "failed" if isinstance(row.value, Failure) else "ready"
 
-    def _enter(self) -> None:
+    def enter(self) -> None:
         """At the door of each verb: drop what was garbage collected."""
         self._check()
         while self.dropped:
@@ -297,7 +323,7 @@ class InlineSession:
 
     def ask(self, what: str, argument: Any = None) -> Any:
         """See `Session`."""
-        self._enter()
+        self.enter()
         with self._book.changed:
             return answer(self._book, self._resources, what, argument)
 
@@ -311,7 +337,7 @@ class InlineSession:
 
     def retry_failed(self, job: int) -> list[ObjectRef[Any]]:
         """See `Session`."""
-        self._enter()
+        self.enter()
         refs: list[ObjectRef[Any]] = []
         for spec, call in self._book.take_failed(job):
             deps = [self._submissions.now(object_id) for object_id in spec.deps]
@@ -324,7 +350,7 @@ class InlineSession:
 
     def wait_job(self, job: int, timeout_s: float | None) -> bool:
         """See `Session`. Streaming tasks of the job come to their end; their items stay."""
-        self._enter()
+        self.enter()
         record = self._book.jobs[job]
         for task in list(self._book.tasks.values()):
             if task.job is record and isinstance(task, InlineStream):
@@ -347,6 +373,7 @@ class InlineSession:
             "node": 0,
             "engine": ENGINE if context else 0,
             "cancelled": task.cancelled if task else False,
+            "actor": current_actor.get(),
         }
 
     def __repr__(self) -> str:

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from parallax.core.jobs import JobRecord
 from parallax.core.resources import Demand
 from parallax.messages import Failure
+from parallax.sessions.inline.actors import InlineCall
 from parallax.sessions.inline.book import ENGINE, InlineBook
 
 Amounts: TypeAlias = Mapping[str, float]
@@ -123,6 +124,10 @@ def _counts(book: InlineBook, resources: Amounts, argument: Any) -> Any:
     }
 
 
+def _is_call(book: InlineBook, resources: Amounts, argument: Any) -> bool:
+    return isinstance(getattr(book.task_of(argument), "call", None), InlineCall)
+
+
 _VIEWS: dict[str, Callable[[InlineBook, Amounts, Any], Any]] = {
     "nodes": _nodes,
     "resources": _resources,
@@ -134,4 +139,5 @@ _VIEWS: dict[str, Callable[[InlineBook, Amounts, Any], Any]] = {
     "task": _task,
     "timeline": _timeline,
     "counts": _counts,
+    "is_call": _is_call,
 }
