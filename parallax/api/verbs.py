@@ -274,7 +274,7 @@ def cancel(
         session = current_of([ref])
         if force and session.ask("is_call", number):
             raise UsageError(
-                "cancel(force=True) would kill the actor that runs this call, and its state. Cancel "
-                "without force, or use kill(handle) if that is meant."
+                "cancel(force=True) would kill the actor that runs this call, and its state. "
+                "Cancel without force, or use kill(handle) if that is meant."
             )
         session.cancel([number], force=force, recursive=recursive)
