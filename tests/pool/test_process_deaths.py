@@ -53,6 +53,7 @@ def _helpers(folder: Path, count: int) -> list[int]:
 
 @pytest.mark.parametrize("name", PROCESSES)
 def test_one_that_is_only_stopped_goes_on(cluster: str, name: str) -> None:
+    px.get(ones.remote())  # all processes have joined
     stopped = process(cluster, name)
     stopped.suspend()
     wait_until(lambda: stopped.status() == psutil.STATUS_STOPPED)
