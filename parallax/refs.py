@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 from collections import deque
 from collections.abc import AsyncIterator, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
@@ -12,6 +11,9 @@ from parallax.ids import hex_id
 from parallax.options import check_timeout
 from parallax.reprs import HtmlRepr
 from parallax.serial.refs import note
+
+if TYPE_CHECKING:
+    import concurrent.futures  # late: what starts a pool has no need of it
 
 T = TypeVar("T")
 

@@ -22,7 +22,7 @@ from parallax.core.states import TaskState
 from parallax.core.timers import Timers
 from parallax.messages import Assignment, BlobDefined, Failure, Stored, Value
 
-PREFETCH_S = 0.006
+PREFETCH_S = 0.02
 """Work queued ahead at an engine: several round trips, yet soon over."""
 PREFETCH_MAX = 256
 """Tasks queued at an engine, however short they are."""

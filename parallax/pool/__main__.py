@@ -53,6 +53,7 @@ END_S = 5.0
 
 def main() -> None:
     """Run a pool until it is stopped."""
+    gc.disable()  # imports make no garbage worth looking for
     config = PoolConfig.load(sys.argv[1])
     listening = socket.socket(fileno=int(sys.argv[2]))
     listening.set_inheritable(False)
@@ -141,10 +142,13 @@ def _run_node(config: PoolConfig, lifeline: int, lease: int) -> None:
     become_subreaper()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    zygote_pid, zygote = start_zygote(lambda: _warm_up(config), lambda: clean_up(config, lease))
+    zygote_pid, zygote = start_zygote(
+        lambda: _warm_up(config), _warm_up_further, lambda: clean_up(config, lease)
+    )
     from parallax.pool.memory import MemoryGauge  # here: the other processes do without
     from parallax.pool.node import NodeAgent
 
+    gc.enable()
     node = NodeAgent(config, lifeline, zygote, MemoryGauge().read)
     try:
         node.run()
@@ -161,14 +165,23 @@ def _run_node(config: PoolConfig, lifeline: int, lease: int) -> None:
 
 
 def _warm_up(config: PoolConfig) -> Callable[[int], None]:
-    """Import all that engines need; returns the whole life of one."""
+    """Import what every engine needs; returns the whole life of one."""
     from parallax.pool.engine import run_engine
 
+    gc.freeze()  # what is imported now is shared by all engines; the collector must not touch it
+
+    def run(number: int) -> None:
+        gc.enable()
+        run_engine(config, number)
+
+    return run
+
+
+def _warm_up_further() -> None:
+    """Import what a task may need. The first engines have begun by now, and do it when they do."""
     for name in USED_BY_TASKS:
         import_module(name)
-    gc.collect()
-    gc.freeze()  # what is imported now is shared by all engines; the collector must not touch it
-    return lambda number: run_engine(config, number)
+    gc.freeze()
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 from parallax.errors import ClusterLostError, UsageError
 from parallax.ids import new_token
-from parallax.messages import ShutdownRequested
 from parallax.net.connection import Connection, read_connection
 from parallax.net.link import listen
 from parallax.pool.config import PoolConfig
@@ -128,6 +127,8 @@ class PoolProcess:
 
     def stop(self, client: Client) -> None:
         """Ask the hub to stop, leave, and wait until everything of the pool is gone."""
+        from parallax.messages import ShutdownRequested  # late: the hub starts before it is needed
+
         client.close(ShutdownRequested("shutdown was called"))
         self.abandon(STOP_TIMEOUT_S)
 
@@ -163,6 +164,8 @@ class PoolProcess:
         # Threads of the user may still wait for results: waking them would only have them print
         # tracebacks into the end of the script.
         if self._client is not None and os.getpid() == self._starter:
+            from parallax.messages import ShutdownRequested  # late, as above
+
             self._client.take_leave(ShutdownRequested("its owner has ended"))
             self.abandon(STOP_TIMEOUT_S)
 

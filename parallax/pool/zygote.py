@@ -35,18 +35,24 @@ from parallax.pool.process import (
 
 log = logging.getLogger("parallax.zygote")
 
+LULL_MS = 200
+"""The first engines are busy with their own start for so long; they need the cores."""
 ENGINE_VARIABLE = "PARALLAX_ENGINE"
 """In the environment of an engine and of all that it starts: the engine's number."""
 
 
 def start_zygote(
-    warm_up: Callable[[], Callable[[int], None]], on_end: Callable[[], object]
+    warm_up: Callable[[], Callable[[int], None]],
+    warm_up_further: Callable[[], object],
+    on_end: Callable[[], object],
 ) -> tuple[int, socket.socket]:
     """Fork the zygote. To be called before this process has threads.
 
     Args:
         warm_up: called in the zygote first. Returns what to call in the process of a new engine,
             with its number: the engine's whole life.
+        warm_up_further: called when the first engines were forked and nothing else is to be done,
+            so that it delays none of them.
         on_end: called in the zygote once all its engines are gone.
 
     Returns:
@@ -61,7 +67,7 @@ def start_zygote(
     try:
         name_process("parallax-zygote")
         become_subreaper()
-        _Zygote(theirs, warm_up()).run()
+        _Zygote(theirs, warm_up(), warm_up_further).run()
         on_end()
     except BaseException:
         log.exception("the zygote failed")
@@ -70,9 +76,15 @@ def start_zygote(
 
 
 class _Zygote:
-    def __init__(self, parent: socket.socket, run_engine: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        parent: socket.socket,
+        run_engine: Callable[[int], None],
+        warm_up_further: Callable[[], object],
+    ) -> None:
         self._parent = parent
         self._run_engine = run_engine
+        self._warm_up_further: Callable[[], object] | None = warm_up_further
         self._engines: dict[int, int] = {}
         """Numbers by pid."""
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -87,7 +99,11 @@ class _Zygote:
         poll.register(self._wake_read, select.POLLIN)
         pending = b""
         while True:
-            for fd, _ in poll.poll():
+            ready = poll.poll(LULL_MS if self._engines and self._warm_up_further else None)
+            if not ready and self._warm_up_further:
+                self._warm_up_further()
+                self._warm_up_further = None
+            for fd, _ in ready:
                 if fd == self._wake_read:
                     os.read(self._wake_read, 4096)
                     self._reap()

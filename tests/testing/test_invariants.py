@@ -59,9 +59,11 @@ def miscount_idle_engines(machine: Machine) -> None:
     machine.fleet.idle += 1
 
 
-def forget_that_an_engine_is_crowded(machine: Machine) -> None:
+def misjudge_whether_an_engine_is_crowded(machine: Machine) -> None:
     engine = an_engine(machine)
-    machine.placement.recall.crowded[engine.number] = engine
+    crowded = machine.placement.recall.crowded
+    if crowded.pop(engine.number, None) is None:
+        crowded[engine.number] = engine
 
 
 def misjudge_the_load(machine: Machine) -> None:
@@ -181,7 +183,7 @@ BREAKAGES: list[Callable[[Machine], None]] = [
     lose_a_lease,
     call_a_busy_engine_idle,
     miscount_idle_engines,
-    forget_that_an_engine_is_crowded,
+    misjudge_whether_an_engine_is_crowded,
     misjudge_the_load,
     block_without_a_task,
     give_a_cpu_away,
