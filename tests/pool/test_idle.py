@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import parallax as px
+from parallax.pool.paths import clusters_folder
 from tests.pool import tasks
 from tests.pool.clusters import engines, processes, wait_until
 
@@ -25,6 +26,8 @@ def test_an_idle_pool_takes_no_processor_time(cluster: str) -> None:
     pids = [process.pid for process in processes(cluster)]
     assert len(pids) == 5
     wait_until(lambda: all(e["state"] == "idle" for e in engines()))
+    log = clusters_folder() / cluster / "hub.log"
+    wait_until(lambda: "the zygote is warm" in log.read_text())
     pending = px.remote(num_cpus=2)(tasks.sleep).remote(2.0)
     # When nothing happens for two seconds
     before = _cpu_s(pids)
