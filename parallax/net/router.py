@@ -79,8 +79,8 @@ class Router:
         links: list[Link] = []
         others: list[int] = []
         poll = self._poll.poll
-        ready = poll(0.0)
-        if not ready and awake_s > 0.0:
+        ready: list[tuple[int, int]] = []
+        if awake_s > 0.0:
             ends = time.perf_counter() + awake_s
             while not ready and time.perf_counter() < ends:
                 ready = poll(0.0)
