@@ -182,7 +182,6 @@ def _warm_up_further() -> None:
     for name in USED_BY_TASKS:
         import_module(name)
     gc.freeze()
-    log.info("the zygote is warm")
 
 
 if __name__ == "__main__":

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
+import pytest
+
 import parallax as px
-from parallax.pool.paths import clusters_folder
 from tests.pool import tasks
-from tests.pool.clusters import engines, processes, wait_until
+from tests.pool.clusters import engines, patch_pools, processes, wait_until
 
 
 def _cpu_s(pids: list[int]) -> float:
@@ -19,15 +21,30 @@ def _cpu_s(pids: list[int]) -> float:
     )
 
 
-def test_an_idle_pool_takes_no_processor_time(cluster: str) -> None:
+@pytest.fixture
+def sign(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A file that is there once the zygote of the next pool has imported all that it will."""
+    sign = tmp_path / "warm"
+    code = f"""
+        import pathlib
+        import parallax.pool.__main__ as root
+        def warm_up_further(further=root._warm_up_further):
+            further()
+            pathlib.Path({str(sign)!r}).touch()
+        root._warm_up_further = warm_up_further
+    """
+    patch_pools(monkeypatch, textwrap.dedent(code))
+    return sign
+
+
+def test_an_idle_pool_takes_no_processor_time(sign: Path, cluster: str) -> None:
     same = px.remote(tasks.same)
     held = [same.remote(i) for i in range(1000)]  # refs that are held must cost nothing either
     px.get(held)
     pids = [process.pid for process in processes(cluster)]
     assert len(pids) == 5
     wait_until(lambda: [e["state"] for e in engines()] == ["idle", "idle"])  # both have come
-    log = clusters_folder() / cluster / "hub.log"
-    wait_until(lambda: "the zygote is warm" in log.read_text())
+    wait_until(sign.exists)
     pending = px.remote(num_cpus=2)(tasks.sleep).remote(2.0)
     # When nothing happens for two seconds
     before = _cpu_s(pids)
