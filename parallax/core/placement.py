@@ -24,6 +24,9 @@ from parallax.messages import Assignment, BlobDefined, Failure, Stored, Value
 
 PREFETCH_S = 0.02
 """Work queued ahead at an engine: several round trips, yet soon over."""
+REFILL_S = PREFETCH_S / 2
+"""An engine with more work than this gets no more yet: one long message disturbs the thread that
+computes there less than many short ones."""
 PREFETCH_MAX = 256
 """Tasks queued at an engine, however short they are."""
 SLICE_S = 0.02
@@ -173,7 +176,8 @@ class Placement:
         shape = engine.shape
         if shape is None:
             return
-        if shape.count and self._may_stay(engine, shape, now):
+        wants = engine.load_s <= REFILL_S or len(engine.queue) < 2
+        if wants and shape.count and self._may_stay(engine, shape, now):
             self._fill(engine, shape, now)
         self.relax(engine)
 
@@ -266,7 +270,8 @@ class Placement:
             if queued and (
                 queued >= most
                 or mean_s < 0.0
-                or load_s + mean_s > PREFETCH_S
+                or mean_s > PREFETCH_S
+                or load_s + (mean_s if queued > 1 else 0.0) > PREFETCH_S
                 or template.solo
                 or engine.recalling
             ):
@@ -317,6 +322,8 @@ class Placement:
             self._outbox.assign(engine.peer, given)
             if queued > 1:
                 self.recall.crowded[engine.number] = engine
+                if not shape.demand.cpus:
+                    self.recall.weightless = True
 
     def values_of(self, task: TaskRecord) -> list[Value]:
         """The values of the task's arguments; none when one was lost since it became ready."""

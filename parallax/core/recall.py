@@ -29,6 +29,8 @@ class Recall:
         self.looks_at = -1.0
         """When they will be looked at again even if nothing happens; in the past when nobody
         needs it."""
+        self.weightless = False
+        """Some of them may have a shape that needs no CPU."""
         self._fleet = fleet
         self._outbox = outbox
         self._timers = timers
@@ -36,7 +38,10 @@ class Recall:
 
     def run(self, now: float) -> None:
         """Some engine is crowded, and nothing that is ready can be placed."""
-        if self._fleet.idle:
+        fleet = self._fleet
+        if not (fleet.spare or self.weightless):
+            return  # nobody could take it, until something is given back
+        if fleet.idle:
             self._share(now)
         sweep_at = self._swept_at + SWEEP_S
         if now >= sweep_at:
@@ -70,11 +75,14 @@ class Recall:
         """Find work that waits behind a task that has become long, while an engine could be
         started for it, or one is idle that `_share` has not found. O(crowded engines)."""
         self._swept_at = now
+        self.weightless = False
         movable: dict[Shape, bool] = {}
         fresh = False
         for engine in self.crowded.values():
             shape = engine.shape
             assert shape is not None
+            if not shape.demand.cpus:
+                self.weightless = True
             if engine.recalling or engine.dying:
                 continue
             if shape not in movable:

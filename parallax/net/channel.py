@@ -40,12 +40,14 @@ FLUSH_COUNT = 200
 LATE_S = 0.001
 """So long after the last sending the poster sends at once. The background thread would be later:
 it has to wait for the GIL, again and again, while the poster goes on to compute."""
-TICK_S = 0.002
-"""The background thread's step while there was traffic lately: what is posted waits no longer."""
-IDLE_TICK_S = 0.2
-"""And otherwise: it collects dropped references."""
+STEP_S = 0.002
+"""What is posted waits no longer: the background thread takes steps of this size."""
+EASY_STEP_S = 0.01
+"""Of what need not be known so soon. Each step takes the GIL from whoever computes."""
+IDLE_STEP_S = 0.2
+"""The background thread's step when nothing is posted: it collects dropped references."""
 ACTIVE_S = 0.05
-"""Traffic is "lately" for so long."""
+"""So long after somebody has waited, or has left something to be sent, it takes small steps."""
 NAP_S = 0.1
 """The longest sleep of a thread that waits. A signal that comes between Python's last look for
 one and the system call wakes nobody: the KeyboardInterrupt then waits for the end of the nap."""
@@ -87,7 +89,7 @@ class Channel:
         self.rows = 0
         """Rows in the outbox; whoever appends to `outbox` under `lock` counts them."""
         self.closed = False
-        self.idle_tick_s: Callable[[], float] = lambda: IDLE_TICK_S
+        self.idle_step_s: Callable[[], float] = lambda: IDLE_STEP_S
         """How often `before_send` wants to be called though there is no traffic."""
         self._dispatch = dispatch
         self._before_send = before_send
@@ -98,7 +100,9 @@ class Channel:
         self._followers = 0
         self._active_until = 0.0
         self._sent_at = 0.0
-        self._dozing = False
+        self._step_s = STEP_S
+        self._looks_at = 0.0
+        """When the background thread will look around again by itself."""
         self._link = Link.connect(endpoint, codec.MAX_FRAME_BYTES)
         self._link_ended = False
         self._leader_writes = False
@@ -131,15 +135,20 @@ class Channel:
             self.rows += 1
         self.posted()
 
-    def posted(self) -> None:
-        """To be called after appending to `outbox` under `lock`: flush when it is time."""
-        if self._dozing:
-            self._active_until = time.perf_counter() + ACTIVE_S
-            self._dozing = False
+    def posted(self, within_s: float = STEP_S) -> None:
+        """To be called after appending to `outbox` under `lock`: flush when it is time.
+
+        Args:
+            within_s: so soon it shall leave: `STEP_S`, or `EASY_STEP_S`.
+        """
+        now = time.perf_counter()
+        if self.rows >= FLUSH_COUNT or now - self._sent_at > LATE_S:
+            self.flush()
+        elif self._looks_at > now + within_s:
+            self._step_s = within_s
+            self._active_until = now + ACTIVE_S
+            self._looks_at = now  # to be woken once is enough
             self._background_wakeup.set()
-            self.flush()
-        elif self.rows >= FLUSH_COUNT or time.perf_counter() - self._sent_at > LATE_S:
-            self.flush()
 
     def flush(self) -> None:
         """Send what was posted."""
@@ -159,7 +168,6 @@ class Channel:
             for frame in codec.frames_of(batch):
                 link.send(frame)
             self._sent_at = time.perf_counter()
-            self._active_until = self._sent_at + ACTIVE_S
         if link.has_unsent and not had_unsent:
             # Whoever polls does not wait for room yet.
             self._leader_wakeup.set()
@@ -251,9 +259,13 @@ class Channel:
                             self._receive()
             return True
         finally:
+            # Who waits once will soon wait again. With small steps the background need not be woken
+            # each time to take the reading over.
+            now = time.perf_counter()
+            self._active_until = now + ACTIVE_S
             self._leader = 0
             self._leading.release()
-            if self._followers or self._dozing or self._link.has_unsent:
+            if self._followers or self._looks_at > now + EASY_STEP_S or self._link.has_unsent:
                 self._background_wakeup.set()
 
     def _poll_for_leader(self, timeout_s: float) -> list[tuple[int, int]]:
@@ -298,19 +310,19 @@ class Channel:
 
     def _doze(self) -> bool:
         """Wait for something to do; whether the link is to be attended."""
-        active = time.perf_counter() < self._active_until
+        now = time.perf_counter()
+        step_s = self._step_s if now < self._active_until else self.idle_step_s()
         # Before the look at the lead. 1. This thread sees that somebody leads. 2. He lays down the
-        # lead and finds nobody dozing. 3. This thread dozes, and nobody reads.
-        self._dozing = not active
+        # lead and finds that this one will look soon. 3. It dozes for long, and nobody reads.
+        self._looks_at = now + step_s
         poll = select.poll()
         poll.register(self._background_wakeup.fileno(), select.POLLIN)
         if not (self._leading.locked() or self._link_ended):
             poll.register(self._link.fileno(), self._interest())
-        timeout_s = TICK_S if active else self.idle_tick_s()
-        if self._dozing and self.outbox:
-            timeout_s = 0.0
-        ready = [fd for fd, _ in poll.poll(timeout_s * 1000)]
-        self._dozing = False
+        if self.outbox:  # who has posted it may have seen that this thread would look soon
+            step_s = min(step_s, STEP_S)
+        ready = [fd for fd, _ in poll.poll(step_s * 1000)]
+        self._looks_at = 0.0
         if self._background_wakeup.fileno() in ready:
             self._background_wakeup.clear()
         return self._link.fileno() in ready

@@ -65,7 +65,7 @@ class ActorHome:
             from parallax.pool.actor_loop import AsyncHost  # late: see parallax.refs
 
             self._host = AsyncHost(runner, library, spec, self, self._items.taken)
-            self._client.channel.idle_tick_s = lambda: LOOK_S
+            self._client.channel.idle_step_s = lambda: LOOK_S
         elif spec.concurrency > 1 or spec.concurrency_groups:
             self._host = ThreadedHost(runner, library, spec, self, self._wait, self._wake)
         return self._host

@@ -40,7 +40,7 @@ from parallax.messages import (
     Value,
     Welcome,
 )
-from parallax.net.channel import IDLE_TICK_S, LINGER_S, Channel
+from parallax.net.channel import IDLE_STEP_S, LINGER_S, Channel
 from parallax.net.connection import Connection
 from parallax.pool.entry import Entry
 from parallax.pool.forks import connected
@@ -97,7 +97,7 @@ class Client:
                 f"nobody answers for the cluster {self.cluster} at {connection.endpoint} "
                 f"({error.strerror}): it has ended."
             ) from error
-        self.channel.idle_tick_s = self._idle_tick_s
+        self.channel.idle_step_s = self._idle_step_s
         self.lock = self.channel.lock
         # The parts' methods become this object's: a round trip passes no call for nothing.
         holdings = self.holdings = Holdings(self)
@@ -244,9 +244,9 @@ class Client:
         if self.dropped:
             self.holdings.reap(self.streams.drop)
 
-    def _idle_tick_s(self) -> float:
+    def _idle_step_s(self) -> float:
         # Without refs there are none to be collected.
-        return IDLE_TICK_S if self.local or self._trim_due else IDLE_SLEEP_S
+        return IDLE_STEP_S if self.local or self._trim_due else IDLE_SLEEP_S
 
     # ---- submitting -------------------------------------------------------------------------
 

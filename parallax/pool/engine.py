@@ -15,7 +15,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from _signal import getsignal  # type: ignore[import-not-found]
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,6 +27,7 @@ from parallax.messages import (
     ActorStopped,
     Assignment,
     BlobDefined,
+    Chunk,
     Done,
     FromHub,
     ItemsConsumed,
@@ -44,6 +44,7 @@ from parallax.messages import (
     TaskUnblocked,
     TemplateDefined,
 )
+from parallax.net.channel import EASY_STEP_S
 from parallax.net.connection import Connection
 from parallax.pool.actor_home import ActorHome
 from parallax.pool.client import Client
@@ -61,7 +62,6 @@ from parallax.pool.status import StatusPage, status_path
 from parallax.pool.task_output import TaskOutput
 from parallax.pool.waiter import FOREVER
 
-FLUSH_S = 0.001
 IDLE_NAP_S = 60.0
 """An engine without a task is not interrupted, so it may sleep for long."""
 
@@ -167,6 +167,8 @@ class Engine:
         client.on_message = self._obey
         client.on_blocked = self._block
         client.on_tick = self._watch
+        self._idle_step_of_client = client.channel.idle_step_s
+        client.channel.idle_step_s = self._idle_step_s
         # Of a cancelled task, whether the tasks that it waits for go too is for the one who
         # cancelled it to say.
         client.cancels_what_it_waits_for = lambda: self._interrupted != "cancelled"
@@ -183,14 +185,12 @@ class Engine:
         channel = self._client.channel
         queue = self._queue
         work = self._work
-        flushed_at = 0.0
         while True:
             if not queue:
                 if self._stopping or self._client.lost:
                     break
                 self._recent.forget()
                 channel.wait(work, work.event, FOREVER, IDLE_NAP_S)
-                flushed_at = time.perf_counter()
             with self._client.lock:
                 assignment = queue.pop(next(iter(queue))) if queue else None
                 self._running = assignment
@@ -202,12 +202,12 @@ class Engine:
             spec = self._library.specs[assignment.template]
             if spec.role == CONSTRUCTOR and self._executor.actor is not None:
                 self._house(assignment.id, spec)
-            now = time.perf_counter()
             # A task that must not run twice has its end told at once: a crash of the next task
             # would otherwise take the news with it.
-            if now - flushed_at > FLUSH_S or (spec.max_retries == 0 and spec.role != CALL):
+            if spec.max_retries == 0 and spec.role != CALL:
                 channel.flush()
-                flushed_at = now
+            elif queue:
+                channel.posted(EASY_STEP_S)
         self._executor.actor = None  # the actor's own clean-up, if it has one
         sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
         with contextlib.suppress(Exception):
@@ -337,6 +337,16 @@ class Engine:
         if chunk is not None and chunk.slow():
             with self._client.lock:
                 self._cut_chunk()
+
+    def _idle_step_s(self) -> float:
+        """How often `_watch` has to be called."""
+        with self._client.lock:
+            running = self._running
+            if running is not None and type(running.args) is Chunk:
+                return EASY_STEP_S
+            if any(type(task.args) is Chunk for task in self._queue.values()):
+                return EASY_STEP_S
+        return self._idle_step_of_client()
 
     def _cut_chunk(self) -> None:
         chunk = self._executor.chunk

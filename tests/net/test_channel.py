@@ -325,7 +325,7 @@ class SlowLook:
 
 def test_a_lead_that_ends_as_the_background_looks_at_it_is_taken_over(echo: EchoHub) -> None:
     line, other = Line(echo.endpoint), Line(echo.endpoint)
-    line.channel.idle_tick_s = lambda: 60.0
+    line.channel.idle_step_s = lambda: 60.0
     lead = SlowLook()
     line.channel._leading = lead  # type: ignore[assignment]
     wait = Waiter(1)
@@ -333,7 +333,7 @@ def test_a_lead_that_ends_as_the_background_looks_at_it_is_taken_over(echo: Echo
     answered = line.post("late")
     leader.start()
     until(lambda: line.channel._leader != 0 and bool(echo.came))
-    until(lambda: line.channel._dozing and time.perf_counter() > line.channel._active_until)
+    until(lambda: line.channel._looks_at > time.perf_counter() + 30.0)
     lead.armed = True
     line.channel._background_wakeup.set()
     assert lead.looked.wait(TIMEOUT_S)
