@@ -231,6 +231,14 @@ class FailedRetried(_Message, tag=24):
     tasks: list[Id]
 
 
+class TemplatesDropped(_Message, tag=29):
+    """No task of these templates will be submitted any more; each was defined by this client."""
+
+    templates: list[int]
+    blobs: list[bytes]
+    """Keys of code that it needs no more, one for each time that it was defined."""
+
+
 class ActorCreated(_Message, tag=25):
     """A new actor, by the call of its constructor.
 
@@ -340,10 +348,6 @@ class Printed(_Message, tag=36):
     job: Id
     stream: str
     text: str
-
-
-class BlobsMissed(_Message, tag=37):
-    keys: list[bytes]
 
 
 class ActorExited(_Message, tag=39):
@@ -463,6 +467,13 @@ class TaskInterrupted(_Message, tag=62):
     object_id: Id = 0
 
 
+class TemplatesForgotten(_Message, tag=65):
+    """The engine gets no more tasks of these, unless it is told of them anew."""
+
+    templates: list[int]
+    blobs: list[bytes]
+
+
 class ActorStopped(_Message, tag=63):
     """The actor of this engine has no calls left and nobody who could make one: end."""
 
@@ -510,6 +521,7 @@ ToHub: TypeAlias = (
     | ShutdownRequested
     | Left
     | FailedRetried
+    | TemplatesDropped
     | ActorCreated
     | CallsSubmitted
     | KillRequested
@@ -522,7 +534,6 @@ ToHub: TypeAlias = (
     | ItemsReturned
     | ItemYielded
     | Printed
-    | BlobsMissed
     | EngineExited
     | MemoryPressed
     | Ping
@@ -540,6 +551,7 @@ FromHub: TypeAlias = (
     | InlineLimited
     | TemplateDefined
     | BlobDefined
+    | TemplatesForgotten
     | ItemsConsumed
     | TasksAssigned
     | TasksRecalled

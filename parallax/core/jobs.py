@@ -10,7 +10,7 @@ from parallax.messages import Failure, JobOpened, TaskSpec
 
 if TYPE_CHECKING:
     from parallax.core.ready import Lane, Shape
-    from parallax.core.records import Group
+    from parallax.core.records import Group, Template
 
 MAX_OUTPUT_BYTES = 256 * 1024
 """Of a job's printed text that the hub keeps: the newest."""
@@ -49,6 +49,8 @@ class FailedCall(NamedTuple):
     failure: Failure
     tasks: int
     """How many it stands for: the items of a chunk."""
+    template: Template | None
+    """Kept even if its client needs it no more."""
 
 
 class JobRecord:
@@ -112,14 +114,23 @@ class JobRecord:
         ):
             self.output_bytes -= len(self.output.popleft()[2])
 
-    def fail(self, spec: TaskSpec, function: str, failure: Failure, tasks: int = 1) -> None:
+    def fail(
+        self,
+        spec: TaskSpec,
+        function: str,
+        failure: Failure,
+        tasks: int = 1,
+        template: Template | None = None,
+    ) -> None:
         """Keep an error, and what could run its task again, when there is room.
 
         Args:
+            function: by the name of which it counts.
             tasks: how many it stands for: the items of a chunk.
+            template: kept with it, where there are templates.
         """
         if len(self.errors) < MAX_ERRORS:
-            self.errors.append(FailedCall(spec, function, failure, tasks))
+            self.errors.append(FailedCall(spec, function, failure, tasks, template))
 
     def retried(self, tasks: Iterable[int]) -> None:
         """These failed tasks were submitted anew, under other ids: forget their errors."""
@@ -208,16 +219,21 @@ class JobTable:
                     job.ended_at = now
             self._touched = {}
 
-    def forget_templates(self, templates: Iterable[int]) -> None:
-        """No tasks of these will be submitted any more."""
-        gone = set(templates)
-        for job in self._jobs.values() if gone else ():
-            job.groups = {key: group for key, group in job.groups.items() if key[0] not in gone}
+    def forget_templates(self, templates: Iterable[Template]) -> None:
+        """No tasks of these will be submitted any more; those that there are go on."""
+        for template in templates:
+            for number, depth in template.uses:
+                job = self._jobs.get(number)
+                if job is not None:
+                    job.groups.pop((template.id, depth), None)
+            template.uses.clear()
 
     def _forget(self) -> None:
         finished = [job for job in self._jobs.values() if not job.pending]
         for job in finished[:-MAX_FINISHED_JOBS]:
             del self._jobs[job.id]
+            for (_, depth), group in job.groups.items():
+                group.template.uses.discard((job.id, depth))
             job.groups.clear()
             job.lanes.clear()
         # Many running jobs must not make every new one count them all.

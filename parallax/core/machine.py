@@ -25,7 +25,7 @@ from parallax.core.objects import ObjectTable
 from parallax.core.outbox import Action, Drop, Outbox, Stop
 from parallax.core.placement import Placement
 from parallax.core.ready import ReadyTable
-from parallax.core.records import EngineRecord, PeerRecord, TaskRecord
+from parallax.core.records import EngineRecord, PeerRecord, TaskRecord, Template
 from parallax.core.recovery import Recovery
 from parallax.core.resources import NodeRecord
 from parallax.core.streams import Streams
@@ -41,7 +41,6 @@ from parallax.messages import (
     Answered,
     Asked,
     BlobDefined,
-    BlobsMissed,
     CallsSubmitted,
     CancelRequested,
     EngineExited,
@@ -70,6 +69,7 @@ from parallax.messages import (
     TaskStalled,
     TaskUnblocked,
     TemplateDefined,
+    TemplatesDropped,
     ToHub,
 )
 
@@ -114,13 +114,19 @@ class Machine:
         self.jobs = JobTable()
         self.ready = ReadyTable()
         self.fleet = Fleet(self.outbox, self.timers)
-        self.templates = TemplateTable(self.fleet)
+        self.templates = TemplateTable(self.fleet, self.outbox)
         self.objects = ObjectTable(self.peers, self.outbox, self.fleet.agent_of)
         self.frugality = Frugality(self.objects, self.outbox)
         self.streams = Streams(self.peers, self.objects, self.outbox)
         self.interrupts = Interrupts(self.fleet, self.outbox, self.timers)
         self.placement = Placement(
-            self.fleet, self.ready, self.objects, self.interrupts, self.outbox, self.timers
+            self.fleet,
+            self.ready,
+            self.objects,
+            self.interrupts,
+            self.templates,
+            self.outbox,
+            self.timers,
         )
         self.tasks = TaskTable(
             self.objects, self.fleet, self.ready, self.placement, self.streams, self.jobs
@@ -154,6 +160,7 @@ class Machine:
         self._handlers: dict[type, Callable[[PeerRecord, Any, float], None]] = {
             JobOpened: self._job_opened,
             TemplateDefined: self._template_defined,
+            TemplatesDropped: self._templates_dropped,
             BlobDefined: self._blob_defined,
             TasksSubmitted: self._tasks_submitted,
             ObjectPut: self._object_put,
@@ -172,7 +179,6 @@ class Machine:
             ItemsReturned: self._items_returned,
             ItemYielded: self._item_yielded,
             Printed: self._printed,
-            BlobsMissed: self._blobs_missed,
             EngineExited: self._engine_exited,
             MemoryPressed: self._memory_pressed,
             Left: self._left,
@@ -268,8 +274,7 @@ class Machine:
         if peer is None:
             return
         self.objects.client_drops(peer, list(peer.held))
-        self.jobs.forget_templates(peer.templates)
-        self.templates.forget(peer)
+        self.jobs.forget_templates(self.templates.forget(peer))
         if peer.engine is not None:
             self.liveness.fell_silent(peer.engine, now)
         elif peer.node is not None:
@@ -303,12 +308,15 @@ class Machine:
     def _template_defined(self, peer: PeerRecord, message: TemplateDefined, now: float) -> None:
         self.templates.define(peer, message)
 
+    def _templates_dropped(self, peer: PeerRecord, message: TemplatesDropped, now: float) -> None:
+        dropped = self.templates.drop(peer, message.templates, message.blobs)
+        self.jobs.forget_templates(dropped)
+
     def _tasks_submitted(self, peer: PeerRecord, message: TasksSubmitted, now: float) -> None:
-        templates = self.templates.rows
+        templates = self._named({spec.template for spec in message.tasks})
+        if any(template.spec.role != PLAIN for template in templates.values()):
+            raise ProtocolError("a task is submitted with the template of an actor")
         for spec in message.tasks:
-            template = templates.get(spec.template)
-            if template is None or template.spec.role != PLAIN:
-                raise ProtocolError(f"task {spec.id:016x} names an unknown template")
             if spec.deps and spec.id in spec.deps:
                 raise ProtocolError(f"task {spec.id:016x} depends on itself")
         job = self._job(peer, message.job, now)
@@ -321,14 +329,18 @@ class Machine:
         self.actors.create(peer, self._job(peer, message.job, now), message, template)
 
     def _calls_submitted(self, peer: PeerRecord, message: CallsSubmitted, now: float) -> None:
-        templates = self.templates.rows
-        for spec in message.calls:
-            if spec.template not in templates:
-                raise ProtocolError(f"call {spec.id:016x} names an unknown template")
+        templates = self._named({spec.template for spec in message.calls})
         self.actors.submit(peer, self._job(peer, message.job, now), message, templates)
 
     def _kill_requested(self, peer: PeerRecord, message: KillRequested, now: float) -> None:
         self.actors.kill(message)
+
+    def _named(self, numbers: set[int]) -> dict[int, Template]:
+        found = {number: self.templates.rows.get(number) for number in numbers}
+        known = {number: template for number, template in found.items() if template is not None}
+        if len(known) < len(numbers):
+            raise ProtocolError(f"it names unknown templates: {sorted(numbers - known.keys())}")
+        return known
 
     def _job(self, peer: PeerRecord, number: int, now: float) -> JobRecord:
         job = self.jobs.get(number)
@@ -458,12 +470,6 @@ class Machine:
             job.owner,
             Said(job.id, message.task, engine.number, name, message.stream, message.text),
         )
-
-    def _blobs_missed(self, peer: PeerRecord, message: BlobsMissed, now: float) -> None:
-        for key in message.keys:
-            blob = self.templates.blobs.get(key)
-            if blob is not None:
-                self.outbox.send(peer.number, BlobDefined(key, blob.data))
 
     # ---- nodes ------------------------------------------------------------------------------
 

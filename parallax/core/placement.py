@@ -16,11 +16,12 @@ from parallax.core.objects import ObjectTable
 from parallax.core.outbox import Outbox
 from parallax.core.ready import UNKNOWN_S, Lane, ReadyTable, Shape
 from parallax.core.recall import Recall
-from parallax.core.records import NOTHING, EngineRecord, TaskRecord, Template
+from parallax.core.records import NOTHING, EngineRecord, TaskRecord
 from parallax.core.resources import NodeRecord
 from parallax.core.states import TaskState
+from parallax.core.templates import TemplateTable
 from parallax.core.timers import Timers
-from parallax.messages import Assignment, BlobDefined, Failure, Stored, Value
+from parallax.messages import Assignment, Failure, Stored, Value
 
 PREFETCH_S = 0.02
 """Work queued ahead at an engine: several round trips, yet soon over."""
@@ -52,6 +53,7 @@ class Placement:
         ready: ReadyTable,
         objects: ObjectTable,
         interrupts: Interrupts,
+        templates: TemplateTable,
         outbox: Outbox,
         timers: Timers,
     ) -> None:
@@ -60,6 +62,7 @@ class Placement:
         self.stale: Callable[[TaskRecord], None] = lambda task: None
         """Told of ready tasks that have lost an argument; set by the task table."""
         self.recall = Recall(fleet, outbox, timers)
+        self.teach = templates.teach
         self._objects = objects
         self._interrupts = interrupts
         self._outbox = outbox
@@ -343,15 +346,6 @@ class Placement:
             size > here and (engine.queue or self.fleet.nodes[number].idle)
             for number, size in near.items()
         )
-
-    def teach(self, engine: EngineRecord, template: Template) -> None:
-        """The engine gets a task of this template for the first time: send its code before."""
-        engine.templates.add(template.id)
-        for blob in template.blobs:
-            if blob.key not in engine.blobs:
-                engine.blobs.add(blob.key)
-                self._outbox.send(engine.peer, BlobDefined(blob.key, blob.data))
-        self._outbox.send(engine.peer, template.spec)
 
 
 def _emptiness(node: NodeRecord) -> float:

@@ -39,7 +39,7 @@ class Blob:
 class Template:
     """What many tasks share: a function, its options, its measured duration."""
 
-    __slots__ = ("blobs", "duration", "id", "shape", "solo", "spec")
+    __slots__ = ("__weakref__", "blobs", "duration", "id", "shape", "solo", "spec", "uses")
 
     def __init__(self, spec: TemplateDefined, shape: Shape, blobs: list[Blob]) -> None:
         self.id = spec.template
@@ -47,6 +47,8 @@ class Template:
         self.shape = shape
         self.blobs = blobs
         self.duration = DurationEstimate()
+        self.uses: set[tuple[int, int]] = set()
+        """Jobs that have counted tasks of it, by number, and the depths of those tasks."""
         self.solo = bool(spec.timeout_s or spec.max_calls or spec.role == CONSTRUCTOR)
         """Never queued behind another task: its clock, or what becomes of the engine, is its
         own."""
@@ -189,8 +191,9 @@ class PeerRecord:
         self.name = name
         self.owner = owner
         self.held: set[int] = set()
-        self.blobs: dict[bytes, Blob] = {}
-        self.templates: list[int] = []
+        self.blobs: dict[bytes, list[Blob]] = {}
+        """As often as it has defined them."""
+        self.templates: dict[int, Template] = {}
         self.engine: EngineRecord | None = None
         self.node: NodeRecord | None = None
 
@@ -260,7 +263,9 @@ class EngineRecord:
         self.fallen_silent = False
         """Whether its link has ended."""
         self.templates: set[int] = set()
-        self.blobs: set[bytes] = set()
+        """Those that it was told of."""
+        self.blobs: dict[bytes, int] = {}
+        """How many of them need a piece of code that it has."""
         self.calls: dict[int, int] = {}
         self.waiting: dict[int, None] = {}
         """Of an actor: calls that wait in `get`; `blocked` is one of them."""

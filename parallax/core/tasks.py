@@ -176,6 +176,7 @@ class TaskTable:
             if lane is None:
                 lane = job.lanes[template.shape, depth] = Lane(template.shape, job, depth)
             group = job.groups[key] = Group(template, job, lane)
+            template.uses.add((job.id, depth))
         return group
 
     def adopt(self, parent: TaskRecord, task: TaskRecord) -> None:
@@ -374,7 +375,7 @@ class TaskTable:
             counts.cancelled += ended
         else:
             counts.failed += ended
-            job.fail(_failed(task, object_id), task.name, failure, ended)
+            job.fail(_failed(task, object_id), task.name, failure, ended, task.group.template)
         if not counts.pending:
             self._jobs.touch(job)
 

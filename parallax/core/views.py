@@ -110,15 +110,15 @@ def _job_errors(machine: Machine, peer: PeerRecord, argument: Any) -> Any:
 def _job_failed(machine: Machine, peer: PeerRecord, argument: Any) -> Any:
     """What to submit to run the failed tasks of a job again, and how many objects each returns.
 
-    Not those of clients that are gone, whose functions went with them; nor streaming tasks, nor
-    what belongs to an actor.
+    Not streaming tasks, nor what belongs to an actor.
     """
     found = []
     for call in machine.jobs[argument].errors:
-        template = machine.templates.rows.get(call.spec.template)
-        if template is not None and not template.spec.streaming and not template.spec.role:
+        assert call.template is not None
+        options = call.template.spec
+        if not options.streaming and not options.role:
             args = call.spec.args
-            items = len(args.items) if isinstance(args, Chunk) else template.spec.num_returns
+            items = len(args.items) if isinstance(args, Chunk) else options.num_returns
             found.append((call.spec, items))
     return found
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -36,6 +37,7 @@ from parallax.messages import (
     Stored,
     TaskSpec,
     TasksSubmitted,
+    TemplatesDropped,
     ToHub,
     Value,
     Welcome,
@@ -89,6 +91,9 @@ class Client:
         self._segments = itertools.count(1)
         self._leaving = False
         self._trim_due = 0.0
+        self.needless: deque[int | bytes] = deque()
+        """Templates, by number, and code, by key, that the hub may forget. Appended to by
+        `__del__`."""
         self._entry = Entry(connection, role, number, owner)
         try:
             self.channel = Channel(connection.endpoint, self._dispatch, self._reap, self._end)
@@ -243,6 +248,16 @@ class Client:
                 self._store.trim(TRIM_AFTER_S)
         if self.dropped:
             self.holdings.reap(self.streams.drop)
+        if self.needless:
+            self._drop_code()
+
+    def _drop_code(self) -> None:
+        names = [self.needless.popleft() for _ in range(len(self.needless))]
+        templates = [name for name in names if isinstance(name, int)]
+        blobs = [name for name in names if isinstance(name, bytes)]
+        with self.lock:
+            self.channel.outbox.append(TemplatesDropped(templates, blobs))
+            self.channel.rows += 1
 
     def _idle_step_s(self) -> float:
         # Without refs there are none to be collected.

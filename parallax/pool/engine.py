@@ -43,6 +43,7 @@ from parallax.messages import (
     TasksReturned,
     TaskUnblocked,
     TemplateDefined,
+    TemplatesForgotten,
 )
 from parallax.net.channel import EASY_STEP_S
 from parallax.net.connection import Connection
@@ -196,6 +197,11 @@ class Engine:
                 self._running = assignment
                 if not queue:
                     work.ran_out()
+                if self._library.needless:
+                    used = {task.template for task in queue.values()}
+                    if assignment is not None:
+                        used.add(assignment.template)
+                    self._library.forget(used)
             if assignment is None:  # it was told to stop, or its tasks were taken back
                 continue
             self._execute(assignment)
@@ -206,7 +212,7 @@ class Engine:
             # would otherwise take the news with it.
             if spec.max_retries == 0 and spec.role != CALL:
                 channel.flush()
-            elif queue:
+            else:
                 channel.posted(EASY_STEP_S)
         self._executor.actor = None  # the actor's own clean-up, if it has one
         sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
@@ -268,9 +274,14 @@ class Engine:
         if kind is TasksAssigned:
             self._accept(message.tasks)  # type: ignore[union-attr]
         elif isinstance(message, BlobDefined):
-            self._library.blobs[message.key] = message.data
+            with self._client.lock:
+                self._library.define_blob(message.key, message.data)
         elif isinstance(message, TemplateDefined):
-            self._library.specs[message.template] = message
+            with self._client.lock:
+                self._library.define(message)
+        elif isinstance(message, TemplatesForgotten):
+            with self._client.lock:
+                self._library.needless.update(dict.fromkeys([*message.templates, *message.blobs]))
         elif isinstance(message, TasksRecalled):
             self._give_back(message.ids, recalled=True)
         elif isinstance(message, TaskInterrupted):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 from parallax.messages import TemplateDefined
@@ -34,8 +34,35 @@ class Library:
         self.blobs: dict[bytes, bytes] = {}
         self.specs: dict[int, TemplateDefined] = {}
         self.fetch = fetch
+        self.needless: dict[int | bytes, None] = {}
+        """Templates and blobs that may be forgotten."""
         self._loaded: dict[int, LoadedTemplate] = {}
         self._installed = b""
+
+    def define(self, spec: TemplateDefined) -> None:
+        """The hub has told of a template."""
+        self.specs[spec.template] = spec
+        self.needless.pop(spec.template, None)
+
+    def define_blob(self, key: bytes, data: bytes) -> None:
+        """The hub has told of a piece of code."""
+        self.blobs[key] = data
+        self.needless.pop(key, None)
+
+    def forget(self, used: Container[int]) -> None:
+        """Forget what is needless, but not these templates, nor what they need."""
+        names, self.needless = self.needless, {}
+        for name in names:
+            if isinstance(name, bytes):
+                if any(name in (s.function, s.modules) for s in self.specs.values()):
+                    self.needless[name] = None
+                else:
+                    del self.blobs[name]
+            elif name in used:
+                self.needless[name] = None
+            else:
+                del self.specs[name]
+                self._loaded.pop(name, None)
 
     def use(self, template: int) -> LoadedTemplate:
         """The template, loaded, with the local modules of its version importable.

@@ -6,6 +6,7 @@ import pickle
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeAlias
 from weakref import WeakValueDictionary
@@ -22,6 +23,40 @@ from parallax.sessions.protocol import Call
 MODULES_CHECK_S = 0.0001
 """The files of local modules are looked at this often while tasks are submitted in a row: less than
 a round trip, so that an edit between a `get` and the next submission is always seen."""
+
+
+KEPT = 256
+"""Templates kept though nobody needs them: a cell that is run again finds what is known of its
+functions."""
+
+
+class Told:
+    """A template or a piece of code that the hub was told of. It is dropped there when this goes.
+
+    Args:
+        name: a template's number, or a key of code.
+        needless: gets the name in the end.
+        code: what a template needs.
+    """
+
+    __slots__ = ("__weakref__", "_code", "_needless", "name")
+
+    def __init__(
+        self, name: int | bytes, needless: deque[int | bytes], code: tuple[Told, ...] = ()
+    ) -> None:
+        self.name = name
+        self._needless = needless
+        self._code = code
+
+    def __del__(self) -> None:
+        self._needless.append(self.name)
+
+
+class ToldTemplate(Told):
+    """A template that the hub was told of."""
+
+    __slots__ = ()
+    name: int
 
 
 def make_template(
@@ -59,16 +94,25 @@ MakeTemplate: TypeAlias = Callable[[Any, int, bytes, bytes, list[int]], Template
 class Binding:
     """A call bound to one session: the template of the version that was shipped."""
 
-    __slots__ = ("_checked_at", "_guard", "_modules", "captured", "num_returns", "template")
+    __slots__ = (
+        "_checked_at",
+        "_guard",
+        "_modules",
+        "_told",
+        "captured",
+        "num_returns",
+        "template",
+    )
 
     def __init__(
         self,
         shipped: ShippedFunction,
-        template: int,
+        template: ToldTemplate,
         num_returns: int,
         captured: list[ObjectRef[Any]],
     ) -> None:
-        self.template = template
+        self.template = template.name
+        self._told = template
         self.num_returns = num_returns
         self.captured = captured
         """Refs that keep the captured values and nested refs alive."""
@@ -95,9 +139,10 @@ class Binder:
         self._client = client
         self._note = note
         self._lock = threading.RLock()
-        self._sent: set[bytes] = set()
-        self._templates: dict[bytes, int] = {}
+        self._sent: WeakValueDictionary[bytes, Told] = WeakValueDictionary()
+        self._templates: WeakValueDictionary[bytes, ToldTemplate] = WeakValueDictionary()
         """By all that they say but their ids: equal options share one, however often written."""
+        self._kept: deque[ToldTemplate] = deque(maxlen=KEPT)
         # By content, so that a new version of the code does not store them anew; weak, so that
         # they go with the last binding that uses them.
         self._captured: WeakValueDictionary[bytes, ObjectRef[Any]] = WeakValueDictionary()
@@ -115,26 +160,35 @@ class Binder:
         with self._lock:
             shipped = self._ship(call)
             captured = self._put_captured(shipped, call.name)
-            self._send(shipped.key, shipped.blob)
+            code = [self._send(shipped.key, shipped.blob)]
             modules = b""
             if shipped.modules is not None:
                 modules = shipped.modules.key
-                self._send(modules, pickle.dumps(shipped.modules))
+                code.append(self._send(modules, pickle.dumps(shipped.modules)))
             ids = [ref.id for ref in captured]
-            template = self.define(lambda template: make(call, template, shipped.key, modules, ids))
+            template = self.define(
+                lambda template: make(call, template, shipped.key, modules, ids), *code
+            )
+            self._kept.append(template)
             keep = captured + [self._hold(object_id) for object_id in shipped.refs]
             return Binding(shipped, template, call.num_returns, keep)
 
-    def define(self, make: Callable[[int], TemplateDefined]) -> int:
-        """The template that this makes of an id, told to the hub once."""
+    def define(self, make: Callable[[int], TemplateDefined], *code: Told) -> ToldTemplate:
+        """The template that this makes of an id, told to the hub once.
+
+        Args:
+            code: what it needs.
+        """
         nameless = encode([make(0)])
-        template = self._templates.get(nameless)
-        if template is None:
-            with self._client.lock:
-                template = self._client.new_id()
-            self._client.channel.post(make(template))
-            self._templates[nameless] = template
-        return template
+        with self._lock:
+            told = self._templates.get(nameless)
+            if told is None:
+                client = self._client
+                with client.lock:
+                    number = client.new_id()
+                told = self._templates[nameless] = ToldTemplate(number, client.needless, code)
+                client.channel.post(make(number))
+            return told
 
     def _ship(self, call: Call) -> ShippedFunction:
         """Ship the function, or reuse what another call with other options has shipped."""
@@ -143,10 +197,12 @@ class Binder:
             shipped = call.shared[self] = ship(call.function)
         return shipped
 
-    def _send(self, key: bytes, blob: bytes) -> None:
-        if key not in self._sent:
-            self._sent.add(key)
+    def _send(self, key: bytes, blob: bytes) -> Told:
+        told = self._sent.get(key)
+        if told is None:
+            told = self._sent[key] = Told(key, self._client.needless)
             self._client.channel.post(BlobDefined(key, blob))
+        return told
 
     def _put_captured(self, shipped: ShippedFunction, name: str) -> list[ObjectRef[Any]]:
         if not shipped.captured:

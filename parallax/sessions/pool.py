@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -57,6 +58,8 @@ class PoolSession:
         self._seeds = Seeds(seed)
         self.submissions = Submissions()
         self._width = 0
+        self._retrying = threading.Lock()
+        """What failed is asked for and submitted by one thread at a time, and so but once."""
         if log_to_driver:
             client.on_said = self._printer.take
         client.on_noted = _note
@@ -264,6 +267,10 @@ class PoolSession:
 
     def retry_failed(self, job: int) -> list[ObjectRef[Any]]:
         """See `Session`."""
+        with self._retrying:
+            return self._retry_failed(job)
+
+    def _retry_failed(self, job: int) -> list[ObjectRef[Any]]:
         client = self.client
         rows = self.ask("job_failed", job)
         refs: list[ObjectRef[Any]] = []

@@ -106,7 +106,7 @@ class PoolActors:
         if bound is None or bound[0] is not session:
             template = session.binder.define(partial(_method, method))
             bound = method.session_data = (session, template)
-        return self._submit(actor, bound[1], method, limit, args, kwargs)
+        return self._submit(actor, bound[1].name, method, limit, args, kwargs)
 
     def apply(
         self, actor: int, function: Call, args: tuple[Any, ...], kwargs: dict[str, Any]

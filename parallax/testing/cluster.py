@@ -62,6 +62,8 @@ class Faults:
     """A submission or a result is sent twice."""
     stubborn: float = 0.0
     """A running task ignores its interrupt."""
+    forgetful: float = 0.0
+    """A client drops a template after a submission."""
 
 
 class StuckError(AssertionError):

@@ -30,6 +30,7 @@ from parallax.messages import (
     TaskStalled,
     TaskUnblocked,
     TemplateDefined,
+    TemplatesForgotten,
     ToHub,
     Value,
 )
@@ -127,6 +128,7 @@ class SimEngine(Member):
         self._queue: deque[Assignment] = deque()
         self._blobs: set[bytes] = set()
         self._known: dict[int, TemplateDefined] = {}
+        self._needless: set[int | bytes] = set()
         self._finished: list[Done] = []
         self._consumed: dict[int, int] = {}
         self._task: Assignment | None = None
@@ -162,12 +164,16 @@ class SimEngine(Member):
             self._interrupt(message)
         elif isinstance(message, TemplateDefined):
             self._known[message.template] = message
+            self._needless.discard(message.template)
+        elif isinstance(message, TemplatesForgotten):
+            self._needless.update(message.templates, message.blobs)
         elif isinstance(message, ItemsConsumed):
             self._consumed[message.task] = max(self._consumed.get(message.task, 0), message.count)
             if self._task is not None and self._task.id == message.task:
                 self._continue_stream()
         elif isinstance(message, BlobDefined):
             self._blobs.add(message.key)
+            self._needless.discard(message.key)
         elif isinstance(message, ActorStopped):
             self.cluster.nodes[self.node].kill(self, status=0)
         else:
@@ -219,6 +225,8 @@ class SimEngine(Member):
 
     def _next(self) -> None:
         while self._task is None and self._queue and self.alive:
+            if self._needless:
+                self._forget()
             task = self._queue.popleft()
             missing = [
                 dep
@@ -253,6 +261,17 @@ class SimEngine(Member):
             self._end([failures[0]], {})
         else:
             self._begin(task)
+
+    def _forget(self) -> None:
+        """Between tasks: what is needless goes, unless queued tasks need it."""
+        used = {task.template for task in self._queue}
+        code = {self._known[template].function for template in used}
+        for name in self._needless - used - code:
+            if isinstance(name, int):
+                del self._known[name]
+            else:
+                self._blobs.discard(name)
+            self._needless.discard(name)
 
     def _begin(self, task: Assignment) -> None:
         assert task.template in self._known, "a task came before its template"

@@ -53,12 +53,17 @@ def check_empty(machine: Machine) -> None:
         InvariantError: says what leaked.
     """
     peers = machine.peers.values()
+    errors = [call for job in machine.jobs.all() for call in job.errors]
+    templates = {number for peer in peers for number in peer.templates}
+    templates |= {call.template.id for call in errors if call.template is not None}
+    blobs = {key for peer in peers for key in peer.blobs}
+    blobs |= {blob.key for call in errors if call.template for blob in call.template.blobs}
     leaks = {
         "objects": len(machine.objects.rows),
         "tasks": len(machine.tasks.rows),
         "ready tasks": machine.ready.count,
-        "templates": len(machine.templates.rows) - sum(len(p.templates) for p in peers),
-        "blobs": len(set(machine.templates.blobs) - {key for p in peers for key in p.blobs}),
+        "templates": len(set(machine.templates.rows) - templates),
+        "blobs": len(set(machine.templates.blobs) - blobs),
         "crowded engines": len(machine.placement.recall.crowded),
         "actors": len(machine.actors.rows),
         "leases": sum(engine.shape is not None for engine in machine.fleet.engines.values()),

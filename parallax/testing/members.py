@@ -30,6 +30,7 @@ from parallax.messages import (
     TaskSpec,
     TasksSubmitted,
     TemplateDefined,
+    TemplatesDropped,
     ToHub,
     Value,
 )
@@ -221,6 +222,9 @@ class Member:
             for start in range(0, len(message.tasks), BATCH):
                 tasks = message.tasks[start : start + BATCH]
                 self.to_hub.send(TasksSubmitted(message.job, message.parent, tasks))
+            if self._templates and self.cluster.chance(self.cluster.faults.forgetful):
+                number, options = self._templates.pop(next(iter(self._templates)))
+                self.to_hub.send(TemplatesDropped([number], [options.name.encode()]))
 
     def _template(self, options: Options) -> int:
         known = self._templates.get(options.key)

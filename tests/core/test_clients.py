@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from parallax.messages import (
     BlobDefined,
-    BlobsMissed,
+    FailedRetried,
+    Failure,
     JobOpened,
     Left,
     ObjectPut,
@@ -20,6 +23,8 @@ from parallax.messages import (
     TaskSpec,
     TasksSubmitted,
     TemplateDefined,
+    TemplatesDropped,
+    TemplatesForgotten,
 )
 from parallax.testing import Cluster, TaskContext, check_empty
 from parallax.testing.programs import Steps
@@ -157,12 +162,57 @@ def test_code_lives_as_long_as_somebody_needs_it() -> None:
     (task,) = bench.assigned(engine)
     bench.say(OTHER, RefsChanged([10], []), Left())
     bench.lose(CLIENT)
-    bench.say(engine, BlobsMissed([b"key", b"unknown"]))
-    assert bench.heard(engine, BlobDefined) == [BlobDefined(b"key", b"code")]
     bench.finish(engine, task, b"value")
     bench.wait(10.0)  # until no timer of its cancellation is left
     assert not bench.machine.templates.blobs
     assert not bench.machine.templates.rows
+
+
+def test_what_a_client_drops_is_forgotten_where_no_task_needs_it() -> None:
+    bench = Bench(cpus=1)
+    for template in (1, 2):
+        bench.say(CLIENT, BlobDefined(b"key", b"code"))
+        bench.say(CLIENT, TemplateDefined(template, "f", b"key", demand={"CPU": 1.0}))
+    bench.submit(*(TaskSpec(i, 1, b"") for i in range(10, 12)), TaskSpec(20, 2, b""))
+    engine = bench.engines[0]
+    (task,) = bench.assigned(engine)
+    bench.heard(engine, BlobDefined)
+    bench.say(CLIENT, TemplatesDropped([1], [b"key"]))
+    assert bench.heard(engine, TemplatesForgotten) == [TemplatesForgotten([1], [b"key"])]
+    bench.finish(engine, task, b"")  # the other task of it still waits, and it is told anew
+    assert bench.heard(engine, BlobDefined) == [BlobDefined(b"key", b"code")]
+    assert [m.template for m in bench.heard(engine, TemplateDefined)] == [1, 1]
+    for _ in range(2):
+        for task in bench.assigned(engine):
+            bench.finish(engine, task, b"")
+    assert not bench.machine.tasks.rows
+    bench.say(CLIENT, RefsChanged([], [10, 11, 20]))
+    assert list(bench.machine.templates.rows) == [2]
+    bench.say(CLIENT, TemplatesDropped([2], [b"key"]))
+    assert not bench.machine.templates.rows
+    assert not bench.machine.templates.blobs
+    bench.say(CLIENT, TemplateDefined(3, "f", b"key", demand={"CPU": 1.0}))
+    bench.submit(TaskSpec(30, 3, b""))
+    assert CLIENT in bench.machine.peers
+
+
+@pytest.mark.parametrize("message", [TemplatesDropped([7], []), TemplatesDropped([], [b"other"])])
+def test_nobody_drops_what_he_has_not_defined(message: TemplatesDropped) -> None:
+    bench = Bench()
+    bench.say(CLIENT, message)
+    assert CLIENT not in bench.machine.peers
+
+
+def test_a_failed_task_can_be_run_again_though_its_template_was_dropped() -> None:
+    bench = Bench()
+    template = bench.template()
+    bench.submit(TaskSpec(10, template, b""))
+    (task,) = bench.assigned(bench.engines[0])
+    bench.say(CLIENT, TemplatesDropped([template], []))
+    bench.finish(bench.engines[0], task, Failure("error", "no"))
+    bench.submit(TaskSpec(11, template, b""))
+    assert [task.id for task in bench.assigned(bench.engines[0])] == [11]
+    bench.say(CLIENT, FailedRetried(1, [10]))
 
 
 def test_an_engine_is_taught_a_function_once() -> None:

@@ -77,10 +77,18 @@ class Courses(RuleBasedStateMachine):
         nodes=st.integers(1, 3),
         duplicate=st.sampled_from([0.0, 0.1]),
         stubborn=st.sampled_from([0.0, 0.3]),
+        forgetful=st.sampled_from([0.0, 0.5]),
         slow=st.sampled_from([0.0, 0.3]),
     )
     def start(
-        self, seed: int, engines: int, nodes: int, duplicate: float, stubborn: float, slow: float
+        self,
+        seed: int,
+        engines: int,
+        nodes: int,
+        duplicate: float,
+        stubborn: float,
+        forgetful: float,
+        slow: float,
     ) -> None:
         self.rng = random.Random(seed)
         self.cluster = Cluster(
@@ -88,7 +96,9 @@ class Courses(RuleBasedStateMachine):
             nodes,
             resources={"GPU": 2.0},
             seed=seed,
-            faults=Faults(duplicate=duplicate, stubborn=stubborn, slow_engines=slow),
+            faults=Faults(
+                duplicate=duplicate, stubborn=stubborn, forgetful=forgetful, slow_engines=slow
+            ),
             checked=True,
             record=True,
             jitter=True,
@@ -273,6 +283,7 @@ def course(seed: int, *, record: bool = False) -> Cluster:
         slow_engines=rng.choice([0, 0.2]),
         duplicate=rng.choice([0, 0.1]),
         stubborn=rng.choice([0, 0.3]),
+        forgetful=rng.choice([0, 0.5]),
     )
     cluster = Cluster(
         rng.choice([1, 2, 4]),

@@ -57,8 +57,15 @@ def test_a_task_that_kills_its_engine_is_retried_and_then_fails(
 
 def test_a_retry_that_succeeds_is_not_noticed(cluster: str, tmp_path: Path) -> None:
     die_twice = px.remote(tasks.die_twice)
+    # One after the other: the next one's crash could take the news of an end with it.
+    for i in range(4):
+        assert px.get(die_twice.remote(str(tmp_path / str(i)))) == 3
+
+
+def test_retries_that_succeed_at_once_are_not_noticed(cluster: str, tmp_path: Path) -> None:
+    die_twice = px.remote(tasks.die_twice)
     refs = [die_twice.remote(str(tmp_path / str(i))) for i in range(4)]
-    assert px.get(refs) == [3] * 4
+    assert all(runs >= 3 for runs in px.get(refs))
 
 
 def test_only_the_culprit_of_a_map_pays(cluster: str) -> None:
