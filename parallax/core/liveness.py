@@ -25,6 +25,11 @@ FIRST_REST_S = 0.01
 LONGEST_REST_S = 5.0
 """Between attempts to start an engine: longer after each failure, in a row of them."""
 OUT_OF_MEMORY = "memory"
+_CRASHES = frozenset(
+    getattr(signal, name)
+    for name in ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL")
+    if hasattr(signal, name)
+)
 
 
 class Liveness:
@@ -170,10 +175,23 @@ def _obituary(engine: EngineRecord, message: EngineExited) -> Failure:
     return Failure(
         "engine_died",
         f"engine {engine.number} (pid {engine.pid}) died{tries}{ran}: "
-        f"{describe_status(message.status)}.{detail}",
+        f"{describe_status(message.status)}. {_advice(message.status)}{detail}",
         b"",
         running,
     )
+
+
+def _advice(status: int) -> str:
+    if status == -signal.SIGKILL:
+        return (
+            "If it was not you, the host most likely ran out of memory and chose it (dmesg tells). "
+            "Use less memory per task, or run fewer at once with .options(num_cpus=...)."
+        )
+    if -status in _CRASHES:
+        return "Compiled code that it called has crashed; the task, or its library, needs mending."
+    if status < 0:
+        return "Somebody sent it that signal; .options(max_retries=...) allows more attempts."
+    return "The task ended the process itself; return or raise an exception instead."
 
 
 def describe_status(status: int) -> str:

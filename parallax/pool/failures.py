@@ -17,7 +17,7 @@ from parallax.errors import (
     TaskTimeoutError,
     UsageError,
 )
-from parallax.messages import Failure
+from parallax.messages import Failure, Value
 from parallax.serial.cell_names import name_cells
 from parallax.serial.failures import dump_error, load_error
 
@@ -35,6 +35,13 @@ _CLASSES: dict[str, type[ParallaxError]] = {
     "store_full": ObjectStoreFullError,
     "timeout": TaskTimeoutError,
 }
+
+
+def outcome_of(value: Value) -> str:
+    """How a ref with this value is described: ``ready``, ``failed`` or ``cancelled``."""
+    if type(value) is not Failure:
+        return "ready"
+    return "cancelled" if value.kind == "cancelled" else "failed"
 
 
 def to_error(failure: Failure) -> BaseException:

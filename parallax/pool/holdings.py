@@ -16,7 +16,7 @@ from typing import Any
 from parallax.errors import GetTimeoutError, UsageError
 from parallax.ids import hex_id
 from parallax.messages import Failure, ObjectMissing, ObjectsWanted, RefsChanged, Stored, Value
-from parallax.pool.failures import to_error
+from parallax.pool.failures import outcome_of, to_error
 from parallax.pool.membership import Membership
 from parallax.pool.waiter import FOREVER, Waiter
 from parallax.refs import ObjectRef
@@ -196,10 +196,11 @@ class Holdings:
         return unpack(*parts)  # outside: a value's own code may raise a KeyError too
 
     def describe(self, object_id: int) -> str:
-        """``ready``, ``failed``, ``pending`` or ``stale``, as far as this process knows."""
+        """``ready``, ``failed``, ``cancelled``, ``pending`` or ``stale``, as far as this process
+        knows."""
         value = self.values.get(object_id)
         if value is not None:
-            return "failed" if type(value) is Failure else "ready"
+            return outcome_of(value)
         return "stale" if self._client.lost else "pending"
 
     # ---- waiting ----------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from parallax.ids import hex_id, new_token
 from parallax.messages import Failure
 from parallax.options import NodeAffinity
 from parallax.pool.calls import pack_call
-from parallax.pool.failures import to_error
+from parallax.pool.failures import outcome_of, to_error
 from parallax.refs import (
     ObjectRef,
     ObjectRefGenerator,
@@ -299,7 +299,7 @@ class InlineSession:
             return "stale"
         if row.value is None:
             return "pending"
-        return "failed" if isinstance(row.value, Failure) else "ready"
+        return outcome_of(row.value)
 
     def enter(self) -> None:
         """At the door of each verb: drop what was garbage collected."""
