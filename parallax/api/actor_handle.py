@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, MutableMapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from parallax.actor_options import MethodOptions
 from parallax.api.actor_info import ActorInfo, BoundMethod, load_info
 from parallax.errors import UsageError
 from parallax.ids import hex_id
@@ -38,15 +39,17 @@ class ActorMethod(HtmlRepr):
             `ObjectRefGenerator`.
 
         Raises:
+            TypeError: the arguments do not fit the method.
             SerializationError: an argument cannot be pickled.
             PendingCallsLimitExceeded: the actor has as many calls as `max_pending_calls` allows.
             ClusterLostError: the cluster is gone.
         """
-        handle = self._handle
-        session = handle._session()
-        return session.actors.call(
-            handle._id, self._method, handle._info.max_pending_calls, args, kwargs
-        )
+        handle, method = self._handle, self._method
+        patterns = method.patterns
+        if ((len(args), *kwargs) if kwargs else len(args)) not in patterns.known:
+            patterns.learn(method.title, args, kwargs)
+        limit = handle._actor_info.max_pending_calls
+        return session_of(handle).actors.call(handle._actor_id, method, limit, args, kwargs)
 
     def options(self, **options: Any) -> ActorMethod:
         """The same method with other options for its calls.
@@ -60,12 +63,8 @@ class ActorMethod(HtmlRepr):
             UsageError: an unknown option, or a value that makes no sense.
         """
         method = self._method
-        updated = BoundMethod(
-            self._handle._info,
-            method.name,
-            method.options.updated(options),
-            generator=method.generator,
-        )
+        info = self._handle._actor_info
+        updated = method.with_options(info, method.options.updated(options))
         return ActorMethod(self._handle, updated)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -74,8 +73,12 @@ class ActorMethod(HtmlRepr):
             f"{self._method.title} runs in the actor's process: call handle.{name}.remote(...)."
         )
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        method = self._method
+        return _rebuild_method, (self._handle, method.name, method.options)
+
     def __repr__(self) -> str:
-        return f"<method {self._method.title} of actor {hex_id(self._handle._id)}>"
+        return f"<method {self._method.title} of actor {hex_id(self._handle._actor_id)}>"
 
 
 class ActorHandle(HtmlRepr):
@@ -99,76 +102,96 @@ class ActorHandle(HtmlRepr):
         ['a', 'b', 'c']
     """
 
-    __slots__ = ("__weakref__", "_id", "_info", "_owner")
+    # Names that hardly any class has for a method of its own, which they would hide.
+    __slots__ = ("__weakref__", "_actor_id", "_actor_info", "_actor_owner")
 
     def __init__(self, actor: int, info: ActorInfo, owner: RefOwner | None) -> None:
-        self._id = actor
-        self._info = info
-        self._owner = owner
+        self._actor_id = actor
+        self._actor_info = info
+        self._actor_owner = owner
 
     def __getattr__(self, name: str) -> Any:
         if name in ActorHandle.__slots__ or (
-            name.startswith("__") and name not in self._info.methods
+            name.startswith("__") and name not in self._actor_info.methods
         ):
             raise AttributeError(name)  # Python itself asks for these
         try:
-            return ActorMethod(self, self._info.method(name))
+            return ActorMethod(self, self._actor_info.method(name))
         except AttributeError:
             if name == "ready":
-                return self._ready
+                return partial(_ready, self)
             if name == "call":
-                return self._call
+                return partial(_call, self)
             raise
 
-    def _ready(self) -> ObjectRef[bool]:
-        """A ref that is there, and True, once the actor can take calls; what keeps it from that
-        is raised by `get`."""
-        made = self._session().actors.call(self._id, self._info.readiness, -1, (), {})
-        assert isinstance(made, ObjectRef)
-        return made
-
-    def _call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Run ``function(instance, *args, **kwargs)`` in the actor, in turn like any call."""
-        call = _applied(function, self._info.name)
-        made: Submitted = self._session().actors.apply(self._id, call, args, kwargs)
-        return made
-
-    def _session(self) -> Session:
-        session = current_with(self._owner)
-        if session is None:
-            lost = self._owner.lost if self._owner is not None else ""
-            reason = lost.partition("\n")[0].rstrip(".") or "it belongs to another session"
-            raise UsageError(
-                f"{self!r} is out of reach: {reason}. Handles end with their session; make the "
-                "actor anew, or find it by its name with parallax.get_actor(...)."
-            )
-        return session
-
     def __dir__(self) -> list[str]:
-        public = [name for name in self._info.methods if not name.startswith("_")]
+        public = [name for name in self._actor_info.methods if not name.startswith("_")]
         return sorted({*public, "ready", "call"})
 
     def __hash__(self) -> int:
-        return hash(self._id)
+        return hash(self._actor_id)
 
     def __eq__(self, other: object) -> bool:
         return (
-            isinstance(other, ActorHandle) and other._id == self._id and other._owner is self._owner
+            isinstance(other, ActorHandle)
+            and other._actor_id == self._actor_id
+            and other._actor_owner is self._actor_owner
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        owner = self._session().owner
-        note(self._id)
-        return _rebuild, (owner.cluster, self._id, self._info.data)
+        owner = session_of(self).owner
+        note(self._actor_id)
+        return _rebuild, (owner.cluster, self._actor_id, self._actor_info.data)
 
     def __repr__(self) -> str:
-        return f"<actor {self._info.name} {hex_id(self._id)}>"
+        return f"<actor {self._actor_info.name} {hex_id(self._actor_id)}>"
 
     def __del__(self) -> None:
         # As of an `ObjectRef`: it may run inside the garbage collector, in any thread.
-        owner = self._owner
+        owner = self._actor_owner
         if owner is not None:
-            owner.dropped.append(self._id)
+            owner.dropped.append(self._actor_id)
+
+
+def session_of(handle: ActorHandle) -> Session:
+    """The session by which to reach this actor.
+
+    Raises:
+        UsageError: there is none any more.
+    """
+    owner = handle._actor_owner
+    session = current_with(owner)
+    if session is None:
+        lost = owner.lost if owner is not None else ""
+        reason = lost.partition("\n")[0].rstrip(".") or "it belongs to another session"
+        raise UsageError(
+            f"{handle!r} is out of reach: {reason}. Handles end with their session; make the "
+            "actor anew, or find it by its name with parallax.get_actor(...)."
+        )
+    return session
+
+
+def _ready(handle: ActorHandle) -> ObjectRef[bool]:
+    """A ref that is there, and True, once the actor can take calls; what keeps it from that
+    is raised by `get`."""
+    actors = session_of(handle).actors
+    made = actors.call(handle._actor_id, handle._actor_info.readiness, -1, (), {})
+    assert isinstance(made, ObjectRef)
+    return made
+
+
+def _call(handle: ActorHandle, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    """Run ``function(instance, *args, **kwargs)`` in the actor, in turn like any call."""
+    call = _applied(function, handle._actor_info.name)
+    made: Submitted = session_of(handle).actors.apply(handle._actor_id, call, args, kwargs)
+    return made
+
+
+def _rebuild_method(handle: ActorHandle, name: str, options: MethodOptions) -> ActorMethod:
+    method = handle._actor_info.method(name)
+    if options == method.options:
+        return ActorMethod(handle, method)
+    return ActorMethod(handle, method.with_options(handle._actor_info, options))
 
 
 def _rebuild(cluster: str, actor: int, info: bytes) -> ActorHandle:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 import pickle
 from collections.abc import Mapping
@@ -10,12 +11,16 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from parallax.actor_options import ActorOptions, MethodOptions
+from parallax.api.call_patterns import CallPatterns
+from parallax.api.method_shapes import Shape, shape_of, signature_of
 from parallax.errors import UsageError
 from parallax.serial.values import dumps
 
 OPTIONS_ATTRIBUTE = "__parallax_method__"
 """Of a method: its options, as `method` has set them."""
 DEFAULTS = MethodOptions()
+_METHOD_MAKERS = (functools.partialmethod, functools.singledispatchmethod)
+"""Descriptors that cannot be called themselves, and make methods."""
 
 
 class BoundMethod:
@@ -29,6 +34,7 @@ class BoundMethod:
         "name",
         "num_returns",
         "options",
+        "patterns",
         "retry_exceptions",
         "session_data",
         "streaming",
@@ -42,8 +48,11 @@ class BoundMethod:
         options: MethodOptions = DEFAULTS,
         *,
         generator: bool = False,
+        patterns: CallPatterns | None = None,
     ) -> None:
         self.name = name
+        self.patterns = patterns or CallPatterns(None)
+        """What it takes."""
         self.options = options
         self.generator = generator
         """It is a generator function, whose results stream unless they are counted."""
@@ -70,19 +79,28 @@ class BoundMethod:
         self.retry_exceptions = options.retry_exceptions
         self.session_data: Any = None
 
+    def with_options(self, info: ActorInfo, options: MethodOptions) -> BoundMethod:
+        """The same method with other options.
+
+        Raises:
+            UsageError: they make no sense for it.
+        """
+        generator, patterns = self.generator, self.patterns
+        return BoundMethod(info, self.name, options, generator=generator, patterns=patterns)
+
 
 class ActorInfo:
     """A class as its handles see it.
 
     Args:
-        methods: by name, whether it is a generator, and its options.
+        methods: by name, whether it is a generator, its options, and what it takes.
         attributes: other names that the class has.
     """
 
     def __init__(
         self,
         name: str,
-        methods: Mapping[str, tuple[bool, MethodOptions]],
+        methods: Mapping[str, tuple[bool, MethodOptions, Shape | None]],
         attributes: list[str],
         groups: list[str],
         max_task_retries: int,
@@ -94,8 +112,14 @@ class ActorInfo:
         self.max_task_retries = max_task_retries
         self.max_pending_calls = max_pending_calls
         self.methods = {
-            method: BoundMethod(self, method, options, generator=generator)
-            for method, (generator, options) in methods.items()
+            method: BoundMethod(
+                self,
+                method,
+                options,
+                generator=generator,
+                patterns=CallPatterns(signature_of(shape)),
+            )
+            for method, (generator, options, shape) in methods.items()
         }
         self.readiness = BoundMethod(self, "")
         fields = (name, methods, attributes, groups, max_task_retries, max_pending_calls)
@@ -127,19 +151,19 @@ class ActorInfo:
 
 def info_of(cls: type, options: ActorOptions) -> ActorInfo:
     """What handles must know of this class."""
-    methods: dict[str, tuple[bool, MethodOptions]] = {}
+    methods: dict[str, tuple[bool, MethodOptions, Shape | None]] = {}
     attributes = []
     for name in dir(cls):
-        if hasattr(object, name):
+        if name in vars(object):
             continue
         member = inspect.getattr_static(cls, name)
         function = getattr(member, "__func__", member)
-        if callable(function) and not isinstance(function, property):
+        if callable(function) or isinstance(function, _METHOD_MAKERS):
             generator = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(
                 function
             )
             method_options = getattr(function, OPTIONS_ATTRIBUTE, DEFAULTS)
-            methods[name] = (generator, method_options)
+            methods[name] = (generator, method_options, shape_of(member))
         else:
             attributes.append(name)
     return ActorInfo(

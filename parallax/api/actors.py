@@ -8,7 +8,7 @@ from typing import Any, NoReturn, TypeVar
 from weakref import WeakKeyDictionary
 
 from parallax.actor_options import ASYNC_CONCURRENCY, ActorOptions
-from parallax.api.actor_handle import ActorHandle
+from parallax.api.actor_handle import ActorHandle, session_of
 from parallax.api.actor_info import DEFAULTS, OPTIONS_ATTRIBUTE, info_of, load_info
 from parallax.api.call_patterns import CallPatterns
 from parallax.errors import UsageError
@@ -259,7 +259,7 @@ def kill(actor: ActorHandle, *, no_restart: bool = True) -> None:
         raise TypeError(
             f"kill takes an actor's handle, not {type(actor).__name__}; to stop a task use cancel."
         )
-    actor._session().actors.kill(actor._id, restart=not no_restart)
+    session_of(actor).actors.kill(actor._actor_id, restart=not no_restart)
 
 
 def exit_actor() -> NoReturn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import pickle
 from collections.abc import Iterator
@@ -384,3 +385,80 @@ def test_an_instance_of_an_actor_class_is_a_value_like_any() -> None:
     copy = px.get(Counter.remote(5).call(lambda self: self))
     assert copy.value == 5
     assert copy.add() == 6
+
+
+@pytest.mark.needs("parallax")
+def test_wrong_arguments_are_told_where_the_call_is_written() -> None:
+    class Base:
+        @staticmethod
+        def static(x: int) -> int:
+            return x
+
+        @classmethod
+        def named(cls, *, name: str = "n") -> str:
+            return name
+
+    @px.remote
+    class Odd(Base):
+        def both(self, a: int, b: object = None) -> int:
+            return a
+
+        def any(self, *args: int, **kwargs: int) -> tuple[int, ...]:
+            return (*args, *kwargs.values())
+
+    odd = Odd.remote()
+    for wrong in (
+        lambda: odd.both.remote(),
+        lambda: odd.both.options(name="x").remote(1, 2, 3),
+        lambda: odd.both.remote(1, c=2),
+        lambda: odd.static.remote(),
+        lambda: odd.named.remote("n"),
+        lambda: pickle.loads(pickle.dumps(odd)).both.remote(),
+    ):
+        with pytest.raises(TypeError, match="cannot be called with"):
+            wrong()
+    with pytest.raises(TypeError, match=r"Odd\.both\(a, b=\.\.\.\) cannot be called with no pos"):
+        odd.both.remote()
+    refs = [odd.both.remote(b=2, a=1), odd.static.remote(3), odd.named.remote(name="m")]
+    assert px.get([*refs, odd.any.remote(1, x=2)]) == [1, 3, "m", (1, 2)]
+
+
+def test_a_method_can_be_passed_on() -> None:
+    @px.remote
+    def use(method: Any) -> Any:
+        return px.get(method.remote())
+
+    counter = Counter.remote(4)
+    px.get(counter.read.remote())
+    assert px.get(use.remote(counter.read)) == 4
+    assert px.get(use.remote(counter.context.options(name="renamed"))).task_name == "renamed"
+
+
+def test_methods_of_any_name_and_kind_can_be_called() -> None:
+    @px.remote
+    class Named:
+        def __call__(self, x: int) -> int:
+            return x
+
+        def _call(self) -> str:
+            return "call"
+
+        def _id(self) -> str:
+            return "id"
+
+        def _session(self) -> str:
+            return "session"
+
+        def remote(self) -> str:
+            return "remote"
+
+        def options(self) -> str:
+            return "options"
+
+        partial = functools.partialmethod(__call__, 5)
+
+    named = Named.remote()
+    assert px.get(named.__call__.remote(3)) == 3
+    names = ("_call", "_id", "_session", "remote", "options", "partial")
+    got = px.get([getattr(named, name).remote() for name in names])
+    assert got == ["call", "id", "session", "remote", "options", 5]
