@@ -142,6 +142,9 @@ class TemplateDefined(_Message, tag=12):
     concurrency: Count = 1
     """Of a constructor: so many calls of the actor run at once."""
     concurrency_groups: dict[str, Count] = {}
+    drops_result: bool = False
+    """Of a call: what it returns is not wanted, and its one return object only tells that it has
+    ended."""
 
 
 class BlobDefined(_Message, tag=13):
@@ -292,6 +295,8 @@ class Done(_Word):
     duration_s: Seconds = 0.0
     retriable: bool = False
     """The exception is one that `retry_exceptions` names."""
+    retried: Count = 0
+    """Of a call: how often it was run again since it raised, by the actor itself."""
 
 
 class TasksFinished(_Message, tag=30):

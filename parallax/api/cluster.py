@@ -264,7 +264,9 @@ class RuntimeContext(HtmlRepr):
 
 
 def get_runtime_context() -> RuntimeContext:
-    """Where the calling code runs: task, node and engine. Returns at once, without asking the hub.
+    """Where the calling code runs: task, node and engine.
+
+    Without asking the hub; only tasks ask it for their namespace, once a job.
 
     >>> import parallax as px
     >>> @px.remote

@@ -178,6 +178,7 @@ class ActorCalls:
         group = call.group
         group.template.duration.add(done.duration_s, 1)
         group.counts.seconds += done.duration_s
+        group.counts.retried += done.retried
         if call.cancelled:
             self._tasks.discard_late(done)
             self._tasks.fail(call, why_cancelled(call))

@@ -43,6 +43,11 @@ def named_actors(machine: Machine, peer: PeerRecord, argument: Any) -> Any:
     return [name for namespace, name in names if namespace == here]
 
 
+def namespace(machine: Machine, peer: PeerRecord, argument: Any) -> Any:
+    """Where names of a job's actors live, unless their creator says otherwise."""
+    return _namespace_of(machine, argument)
+
+
 def is_call(machine: Machine, peer: PeerRecord, argument: Any) -> Any:
     """Is it a call of an actor, not ended yet, that makes this object?"""
     row = machine.objects.rows.get(argument)

@@ -198,6 +198,7 @@ _VIEWS: dict[str, Callable[[Machine, PeerRecord, Any], Any]] = {
     "actors": actor_views.actors,
     "find_actor": actor_views.find_actor,
     "named_actors": actor_views.named_actors,
+    "namespace": actor_views.namespace,
     "is_call": actor_views.is_call,
     "nodes": _nodes,
     "resources": _resources,

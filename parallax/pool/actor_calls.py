@@ -45,7 +45,6 @@ class CallRunner:
         Raises:
             ActorExit: the actor wants to end.
         """
-        attempt = assignment.attempt
         while True:
             try:
                 result = self._call(template, assignment)
@@ -58,9 +57,9 @@ class CallRunner:
                 raise
             except BaseException as error:  # noqa: BLE001 - whatever user code raises is its result
                 self._executor.fail(template, assignment, error, done)
-            if not _again(template, attempt, done):
+            if not _again(template, assignment, done):
                 return
-            attempt += 1
+            done.retried += 1
 
     async def run_async(
         self, template: LoadedTemplate, assignment: Assignment, done: Done, reader: Any
@@ -70,7 +69,6 @@ class CallRunner:
         Args:
             reader: awaited while the reader of a stream is too far behind.
         """
-        attempt = assignment.attempt
         while True:
             try:
                 result = self._call(template, assignment)
@@ -85,9 +83,9 @@ class CallRunner:
                 raise
             except BaseException as error:  # noqa: BLE001 - whatever user code raises is its result
                 self._executor.fail(template, assignment, error, done)
-            if not _again(template, attempt, done):
+            if not _again(template, assignment, done):
                 return
-            attempt += 1
+            done.retried += 1
 
     def _call(self, template: LoadedTemplate, assignment: Assignment) -> Any:
         spec = template.spec
@@ -113,6 +111,8 @@ class CallRunner:
         spec = template.spec
         done.values, done.contained, done.retriable = [], {}, False
         if not spec.streaming:
+            if spec.drops_result:
+                result = None
             self._executor.deliver(result, spec.num_returns, assignment.id, spec.name, done)
 
     # ---- streams ----------------------------------------------------------------------------
@@ -148,8 +148,8 @@ class CallRunner:
         self._executor.on_item(assignment, index, value, packed.refs)
 
 
-def _again(template: LoadedTemplate, attempt: int, done: Done) -> bool:
-    limit = template.spec.max_retries
+def _again(template: LoadedTemplate, assignment: Assignment, done: Done) -> bool:
+    limit, attempt = template.spec.max_retries, assignment.attempt + done.retried
     return done.retriable and (limit < 0 or attempt < limit) and not engine.cancelled
 
 

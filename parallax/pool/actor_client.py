@@ -36,8 +36,9 @@ class ActorClient:
         self._client = client
         self._numbers: dict[int, int] = {}
         """How many calls this client has made, by actor: callers number their calls."""
-        self._pending: dict[int, deque[ObjectRef[Any]]] = {}
-        """Of actors with a limit: first results of the calls that may be pending."""
+        self._pending: dict[int, deque[ObjectRef[Any] | int]] = {}
+        """Of actors with a limit: the calls that may be pending, by their first results; streams
+        by their ids, lest they be kept from ending with their readers."""
 
     def create(self, submission: Submission, **how: Any) -> int:
         """Have an actor made; returns its id, of which the caller holds one reference.
@@ -64,6 +65,7 @@ class ActorClient:
         """Call an actor; returns the call's id and what it makes.
 
         Args:
+            returns: how many refs; with a limit at least one, which tells when the call has ended.
             limit: how many calls of this client may be pending there, negative for any number.
 
         Raises:
@@ -78,9 +80,10 @@ class ActorClient:
             task_id, made = client.expect(returns, stream=stream)
             number = self._numbers.get(actor, 0)
             self._numbers[actor] = number + 1
-            if limit >= 0 and returns:
-                client.local[task_id] += 1
-                self._pending[actor].append(ObjectRef(task_id, client))
+            if limit >= 0:
+                if not stream:
+                    client.local[task_id] += 1
+                self._pending[actor].append(task_id if stream else ObjectRef(task_id, client))
             spec = _spec(task_id, submission)
             outbox = channel.outbox
             if (
@@ -104,14 +107,18 @@ class ActorClient:
 
     def _check_limit(self, actor: int, limit: int) -> None:
         pending = self._pending.setdefault(actor, deque())
-        values = self._client.values
         if len(pending) >= limit:
-            pending = self._pending[actor] = deque(r for r in pending if r.id not in values)
+            pending = self._pending[actor] = deque(filter(self._is_pending, pending))
         if len(pending) >= limit:
             raise PendingCallsLimitExceeded(
                 f"{len(pending)} calls of this actor are pending, and its max_pending_calls is "
                 f"{limit}: get some of their results first, or allow more."
             )
+
+    def _is_pending(self, call: ObjectRef[Any] | int) -> bool:
+        if isinstance(call, int):
+            return self._client.streams.goes_on(call)
+        return call.id not in self._client.values
 
     def kill(self, actor: int, *, restart: bool) -> None:
         """Have an actor's process ended."""

@@ -100,6 +100,11 @@ class Streams:
         if not stream.ended:
             self._channel.outbox.append(CancelRequested([task_id]))
 
+    def goes_on(self, task_id: int) -> bool:
+        """Is it read here, and not known to have ended? Under the channel's lock."""
+        stream = self._states.get(task_id)
+        return stream is not None and not stream.ended
+
     def lose(self) -> None:
         """Nothing will come any more: nobody waits any longer. Under the channel's lock."""
         for stream in self._states.values():

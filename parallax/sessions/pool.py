@@ -48,7 +48,9 @@ class PoolSession:
     ) -> None:
         self.client = client
         self.name = name
-        self.namespace = namespace
+        self._namespace = namespace
+        self._namespaces: dict[int, str] = {}
+        """Of the jobs whose tasks have asked, in an engine."""
         self.cluster = client.cluster
         self.binder = Binder(client, _note)
         self.actors = PoolActors(self)
@@ -63,6 +65,17 @@ class PoolSession:
         if log_to_driver:
             client.on_said = self._printer.take
         client.on_noted = _note
+
+    @property
+    def namespace(self) -> str:
+        """See `Session`. In a task that of its job, which takes a round trip the first time."""
+        task = engine.task
+        if task is None:
+            return self._namespace
+        found = self._namespaces.get(task.job)
+        if found is None:
+            found = self._namespaces[task.job] = self.ask("namespace", task.job)
+        return found
 
     @property
     def owner(self) -> RefOwner:
@@ -245,7 +258,7 @@ class PoolSession:
         with client.lock:
             job = client.new_id()
         self._printer.open(job)
-        client.channel.post(JobOpened(job, name, cell, source, time.time(), self.namespace))
+        client.channel.post(JobOpened(job, name, cell, source, time.time(), self._namespace))
         return job
 
     def wait_job(self, job: int, timeout_s: float | None) -> bool:

@@ -104,7 +104,7 @@ class PoolActors:
             session.client.check()
         bound = method.session_data
         if bound is None or bound[0] is not session:
-            template = session.binder.define(partial(_method, method))
+            template = session.binder.define(partial(_method, method, limit >= 0))
             bound = method.session_data = (session, template)
         return self._submit(actor, bound[1].name, method, limit, args, kwargs)
 
@@ -130,10 +130,13 @@ class PoolActors:
         job, parent, seed = session.place()
         submission = Submission(job, parent, template, data, deps, refs, seed)
         count = 0 if what.streaming else what.num_returns
-        call, made = self._actors.call(actor, submission, count, stream=what.streaming, limit=limit)
+        # The end of a call without results is told by a ref that nobody else sees.
+        returns = 1 if _drops(what, limit >= 0) else count
+        stream = what.streaming
+        call, made = self._actors.call(actor, submission, returns, stream=stream, limit=limit)
         if not parent:
             session.submissions.add(job, call, count)
-        return made_of(made)
+        return made_of(made) if stream or count else None
 
     def kill(self, actor: int, *, restart: bool) -> None:
         """See `Actors`."""
@@ -170,13 +173,19 @@ def _function(
     return replace(make_template(call, template, function, modules, captured), role=CALL)
 
 
-def _method(method: Method, template: int) -> TemplateDefined:
+def _drops(what: Method | Call, limited: bool) -> bool:
+    """Does this call return nothing, and yet has to be seen to end?"""
+    return limited and not what.streaming and not what.num_returns
+
+
+def _method(method: Method, limited: bool, template: int) -> TemplateDefined:
     types = method.retry_exceptions
+    drops_result = _drops(method, limited)
     return TemplateDefined(
         template,
         method.title,
         b"",
-        num_returns=method.num_returns,
+        num_returns=1 if drops_result else method.num_returns,
         streaming=method.streaming,
         backpressure=method.backpressure,
         max_retries=method.max_task_retries,
@@ -185,4 +194,5 @@ def _method(method: Method, template: int) -> TemplateDefined:
         role=CALL,
         method=method.name,
         concurrency_group=method.concurrency_group,
+        drops_result=drops_result,
     )

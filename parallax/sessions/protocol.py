@@ -114,7 +114,10 @@ class Session(Protocol):
 
     name: str
     cluster: str
-    namespace: str
+
+    @property
+    def namespace(self) -> str:
+        """Where names of actors live, for the code that asks."""
 
     @property
     def actors(self) -> Actors:

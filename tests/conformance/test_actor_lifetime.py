@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -367,6 +369,63 @@ def test_max_pending_calls(gate: Gate) -> None:
     gate.open()
     px.get(refs)
     assert px.get(counter.add.remote()) == 3
+
+
+@pytest.mark.needs("concurrency")
+def test_calls_without_results_count_as_pending(gate: Gate) -> None:
+    @px.remote(max_pending_calls=2)
+    class Quiet:
+        def lock(self, gate: Gate) -> Any:
+            gate.pass_through("call")
+            return threading.Lock()  # cannot be pickled, and need not
+
+        def stream(self, gate: Gate) -> Iterator[int]:
+            yield 1
+            gate.pass_through("call")
+
+    quiet = Quiet.remote()
+    unheard = quiet.lock.options(num_returns=0)
+    assert unheard.remote(gate) is None
+    generator = quiet.stream.remote(gate)
+    for call in (unheard.remote, quiet.stream.remote, quiet.lock.remote):
+        with pytest.raises(px.errors.PendingCallsLimitExceeded, match="max_pending_calls is 2"):
+            call(gate)
+    gate.open()
+    assert [px.get(ref) for ref in generator] == [1]
+    assert px.get(quiet.ready())
+    unheard.remote(gate)
+    generator = quiet.stream.remote(gate)
+    del generator  # nobody reads it, so that it is as good as over
+    gc.collect()
+    wait_until(lambda: not refused(lambda: unheard.remote(gate)))
+
+
+def refused(call: Callable[[], object]) -> bool:
+    """Are there too many calls?"""
+    try:
+        call()
+    except px.errors.PendingCallsLimitExceeded:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+def test_retries_are_counted(limit: int) -> None:
+    @px.remote(max_concurrency=limit)
+    class Shaky:
+        runs = 0
+
+        @px.method(max_task_retries=2, retry_exceptions=[ZeroDivisionError])
+        def run(self) -> int:
+            self.runs += 1
+            if self.runs < 3:
+                raise ZeroDivisionError
+            return self.runs
+
+    with px.job("shaky") as job:
+        shaky = Shaky.remote()
+        assert px.get(shaky.run.remote()) == 3
+    assert job.counts["retried"] == 2
 
 
 @px.remote

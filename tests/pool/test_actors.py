@@ -178,10 +178,13 @@ def test_names_in_tasks_are_those_of_their_drivers_namespace() -> None:
     def find() -> Any:
         other = Speakers.options(name="b").remote()
         px.get(other.ready())
-        return px.get_actor("a"), other, px.list_named_actors()
+        here = px.get_runtime_context().namespace
+        return px.get_actor("a"), other, px.list_named_actors(), here
 
-    found, other, names = px.get(find.remote())
+    found, other, names, namespace = px.get(find.remote())
     assert found == actor
+    assert namespace == px.get_runtime_context().namespace == "ours"
+    assert px.get(actor.call(lambda self: px.get_runtime_context().namespace)) == "ours"
     assert names == ["a", "b"]
     assert px.get_actor("b", namespace="ours") == other
     px.shutdown()
