@@ -371,6 +371,9 @@ class EngineExited(_Message, tag=40):
     status: int
     running: Id
     detail: str = ""
+    turns: list[Count] = []
+    """Of an actor that runs several calls at once: the turn of the latest that began, first of
+    those without a concurrency group, then of each group."""
 
 
 class MemoryPressed(_Message, tag=41):
@@ -453,6 +456,9 @@ class Assignment(_Word):
     seed: Seed = -1
     gpus: list[Id] = []
     skipped: list[Id] = []
+    turn: Count = 0
+    """Of a call to an actor that runs several at once: which it is of those that its engine got in
+    its concurrency group, from 1 on; they begin in this order."""
 
 
 class TasksAssigned(_Message, tag=60):

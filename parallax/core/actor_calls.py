@@ -11,6 +11,8 @@ had begun fails, or is retried; what had not begun goes to the next process, if 
 
 from __future__ import annotations
 
+from itertools import islice
+
 from parallax.core.actor_records import ActorRecord, ActorState, Lane
 from parallax.core.interrupts import why_cancelled
 from parallax.core.jobs import JobRecord
@@ -149,6 +151,11 @@ class ActorCalls:
         call.values = values
         call.state = TaskState.ASSIGNED
         call.engine = engine
+        actor = call.actor
+        assert actor is not None
+        if not actor.ordered:
+            group = template.spec.concurrency_group
+            call.turn = actor.sent[group] = actor.sent.get(group, 0) + 1
         engine.queue[call.id] = call
         return Assignment(
             call.id,
@@ -161,6 +168,7 @@ class ActorCalls:
             call.seed,
             engine.gpus,
             NOTHING,
+            call.turn,
         )
 
     # ---- the end of an attempt ------------------------------------------------------------
@@ -210,26 +218,46 @@ class ActorCalls:
             self._tasks.count_failure(call, 1, failure)
         objects.release(call)
 
+    def begun(
+        self, actor: ActorRecord, engine: EngineRecord, running: int, turns: list[int]
+    ) -> set[int]:
+        """Which of the calls at its engine had begun, as far as anybody knows.
+
+        Args:
+            running: the last object that it began to compute, `ANY_OF_THEM` when nobody knows.
+            turns: of calls side by side the latest that began, as in `EngineExited`.
+        """
+        queue = engine.queue
+        if running == ANY_OF_THEM:
+            return set(queue)
+        if actor.ordered:
+            calls = queue.values()
+            count = next((i for i, call in enumerate(calls, 1) if makes(call, running)), 0)
+            return set(islice(queue, count))
+        constructor = actor.constructor
+        assert constructor is not None
+        groups = ["", *constructor.group.template.spec.concurrency_groups]
+        latest = dict(zip(groups, turns, strict=False))
+        return {
+            call.id
+            for call in queue.values()
+            if call.turn <= latest.get(call.group.template.spec.concurrency_group, call.turn)
+        }
+
     def engine_lost(
-        self, actor: ActorRecord, engine: EngineRecord, running: int, failure: Failure
+        self, actor: ActorRecord, engine: EngineRecord, begun: set[int], failure: Failure
     ) -> None:
         """Its process has ended: calls that had not begun, or may run twice, are queued again.
 
         Args:
-            running: the last object that it began to compute, `ANY_OF_THEM` when nobody knows.
-                Of calls that run beside each other all count as begun.
-            failure: what callers of the others get.
+            begun: those that had begun.
+            failure: what callers of those get that may not run twice.
         """
-        queue = list(engine.queue.values())
-        begun = next((i + 1 for i, call in enumerate(queue) if makes(call, running)), 0)
-        if running == ANY_OF_THEM or not actor.ordered:
-            begun = len(queue)
-        for index in range(len(queue) - 1, -1, -1):
-            call = queue[index]
+        for call in reversed(list(engine.queue.values())):
             self._placement.take(engine, call)
             if call.cancelled:
                 self._tasks.fail(call, why_cancelled(call))
-            elif index >= begun:
+            elif call.id not in begun:
                 self.put_back(actor, call)
             elif call.retries_left:
                 call.retries_left -= call.retries_left > 0

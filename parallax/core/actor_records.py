@@ -62,6 +62,7 @@ class ActorRecord:
         "namespace",
         "ordered",
         "restarts",
+        "sent",
         "state",
         "title",
         "wanted",
@@ -91,6 +92,8 @@ class ActorRecord:
         """What its callers get once it is dead."""
         self.lanes: dict[int, Lane] = {}
         """By caller. Of an actor that keeps no order all that is ready waits in one, under 0."""
+        self.sent: dict[str, int] = {}
+        """How many calls its engine got, by concurrency group, unless it keeps them in order."""
         self.calls: dict[int, TaskRecord] = {}
         """Those that have not ended, in its lanes, at its engine, or waiting for arguments."""
         self.wanted = True

@@ -231,6 +231,7 @@ class ActorTable:
             self._keep_row(actor, task)
         self._fleet.dedicate(engine, actor)
         actor.engine = engine
+        actor.sent.clear()
         actor.state = ActorState.ALIVE
         self._touched[actor.id] = actor
 
@@ -280,12 +281,15 @@ class ActorTable:
             self._objects.drop([actor.id])
         self._touched[actor.id] = actor
 
-    def engine_lost(self, engine: EngineRecord, running: int, failure: Failure) -> None:
+    def engine_lost(
+        self, engine: EngineRecord, running: int, turns: list[int], failure: Failure
+    ) -> None:
         """The process of an actor has ended. It starts anew if it may, else it is dead.
 
         Args:
             running: the last object that the engine began to compute, as in
                 `Recovery.engine_lost`.
+            turns: of calls side by side the latest that began, as in `EngineExited`.
             failure: what had become of the engine.
         """
         actor = engine.actor
@@ -296,7 +300,8 @@ class ActorTable:
         assert constructor is not None
         again = bool(constructor.retries_left)
         why = unavailable(actor, failure) if again else died(actor, failure.message)
-        self.calls.engine_lost(actor, engine, running, why)
+        begun = self.calls.begun(actor, engine, running, turns)
+        self.calls.engine_lost(actor, engine, begun, why)
         if again:
             self._restart(actor, constructor)
         else:

@@ -116,15 +116,18 @@ class Liveness:
             return False
         for engine in list(node.engines.values()):
             failure = _node_died(node, engine)
-            self._bury(engine, ANY_OF_THEM, failure, now)
+            self._bury(engine, ANY_OF_THEM, [], failure, now)
         self._fleet.remove_node(node)
         return True
 
     def _exited(self, engine: EngineRecord, message: EngineExited, now: float) -> None:
         if self._fleet.engines.get(engine.number) is engine:  # else its end was told twice
-            self._bury(engine, message.running, _obituary(engine, message), now)
+            failure = _obituary(engine, message)
+            self._bury(engine, message.running, message.turns, failure, now)
 
-    def _bury(self, engine: EngineRecord, running: int, failure: Failure, now: float) -> None:
+    def _bury(
+        self, engine: EngineRecord, running: int, turns: list[int], failure: Failure, now: float
+    ) -> None:
         rows = self._tasks.rows
         children = [
             rows[child]
@@ -134,7 +137,7 @@ class Liveness:
         ]
         engine.fallen_silent = True
         self._part(engine.peer, "its process has ended", now)
-        self._actors.engine_lost(engine, running, failure)
+        self._actors.engine_lost(engine, running, turns, failure)
         self._recovery.engine_lost(engine, running, failure)
         self._fleet.end_lease(engine)
         self._fleet.remove_engine(engine)

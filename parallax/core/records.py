@@ -108,6 +108,8 @@ class TaskRecord(msgspec.Struct, gc=False, eq=False):
     """Of a task that has ended: how many living objects it could rebuild."""
     actor: ActorRecord | None = None
     """The actor that it makes, or calls."""
+    turn: int = 0
+    """Of a call: see `parallax.messages.Assignment`."""
 
     @property
     def is_call(self) -> bool:

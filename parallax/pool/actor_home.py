@@ -55,12 +55,18 @@ class ActorHome:
         self._items = items
         self._waits = waits
         self._host: Host | None = None
+        self._groups: dict[str, int] = {}
+        """Where on the status page the turns of each concurrency group are."""
         self.done = False
         """The actor has ended: it is what `_wait` waits for."""
         self._ended = threading.Event()
 
     def host_of(self, runner: CallRunner, spec: TemplateDefined, library: Library) -> Host | None:
         """What runs the actor's calls, None when the engine's main thread does so by itself."""
+        groups = ["", *spec.concurrency_groups]
+        if len(groups) > 1 or spec.concurrency > 1:
+            self._groups = {name: place for place, name in enumerate(groups)}
+            self._status.take_turns(len(groups))
         if is_async(type(runner.instance)):
             from parallax.pool.actor_loop import AsyncHost  # late: see parallax.refs
 
@@ -117,9 +123,11 @@ class ActorHome:
 
     # ---- see `Home` -------------------------------------------------------------------------
 
-    def begun(self, call: int) -> None:
+    def begun(self, call: Assignment, group: str) -> None:
         """See `Home`."""
-        self._status.set(call)
+        self._status.set(call.id)
+        if self._groups:
+            self._status.set_turn(self._groups[group], call.turn)
 
     def finished(self, done: Done, *, last: bool) -> None:
         """See `Home`."""

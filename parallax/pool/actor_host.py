@@ -24,8 +24,8 @@ from parallax.pool.library import Library, LoadedTemplate
 class Home(Protocol):
     """What a host needs of its engine. All of it may be called in any thread."""
 
-    def begun(self, call: int) -> None:
-        """A call begins."""
+    def begun(self, call: Assignment, group: str) -> None:
+        """A call of this concurrency group begins: one at a time, in the order of their turns."""
 
     def finished(self, done: Done, *, last: bool) -> None:
         """A call has ended; `last` when no other one runs or waits."""
@@ -116,6 +116,8 @@ class ThreadedHost:
             for name, limit in {"": spec.concurrency, **spec.concurrency_groups}.items()
         }
         self._calls: dict[int, Future[None]] = {}
+        self._latest = dict.fromkeys(self._pools, 0)
+        """The latest turn that has begun, by concurrency group."""
         self._lock = threading.Lock()
 
     def accept(self, calls: Iterable[Assignment]) -> None:
@@ -148,10 +150,18 @@ class ThreadedHost:
         """See `Host`."""
         self._wait()
 
+    def _begin(self, call: Assignment) -> None:
+        group = self._library.specs[call.template].concurrency_group
+        with self._lock:
+            if call.turn > self._latest[group]:  # else a thread that took a later call was quicker
+                self._latest[group] = call.turn
+                self._home.begun(call, group)
+
     def _run(self, call: Assignment) -> None:
         done = Done(call.id, call.attempt, [], {}, time.time())
         clock = time.perf_counter()
         token = current_call.set(context_of(self._library.specs[call.template], call))
+        self._begin(call)
         try:
             template = load(self._library, call, done)
             if template is not None:

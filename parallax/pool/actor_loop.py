@@ -157,13 +157,14 @@ class AsyncHost:
     async def _run(self, call: Assignment, group: _Group) -> None:
         done = Done(call.id, call.attempt, [], {}, time.time())
         clock = time.perf_counter()
-        context = context_of(self._library.specs[call.template], call)
+        spec = self._library.specs[call.template]
+        context = context_of(spec, call)
         current_call.set(context)
         task = asyncio.current_task()
         assert task is not None
         self._contexts[task] = context
         del self._group_of[call.id]
-        self._home.begun(call.id)
+        self._home.begun(call, spec.concurrency_group)
         try:
             template = load(self._library, call, done)
             if template is not None:

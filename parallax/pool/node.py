@@ -33,7 +33,7 @@ from parallax.net.link import Link
 from parallax.pool.config import PoolConfig
 from parallax.pool.engine_logs import EngineLogs
 from parallax.pool.memory import Memory
-from parallax.pool.status import current_object, last_object, status_path
+from parallax.pool.status import current_object, last_words, status_path
 from parallax.pool.store_keeper import StoreKeeper
 from parallax.version import VERSION
 
@@ -179,10 +179,10 @@ class NodeAgent:
 
     def _ended(self, number: int, pid: int, status: int) -> None:
         self._pids.pop(number, None)
-        running = last_object(status_path(self._folder, number))
+        running, turns = last_words(status_path(self._folder, number))
         detail = self._logs.last_words(number) if status not in (0, -signal.SIGKILL) else ""
         log.info("engine %d (pid %d) ended with status %d", number, pid, status)
-        self._send(EngineExited(number, status, running, detail))
+        self._send(EngineExited(number, status, running, detail, turns))
         self._logs.ended(number)
         self._store.engine_ended()
 

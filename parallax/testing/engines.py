@@ -121,7 +121,7 @@ class SimEngine(Member):
         super().__init__(cluster, "engine", number=number, node=node)
         self.number = number
         self.slowness = slowness
-        self.last_begun = 0
+        self.last_begun = self.last_turn = 0
         self.actor = 0
         """The actor that lives here."""
         self.busy_s = 0.0
@@ -303,6 +303,7 @@ class SimEngine(Member):
             code = self.cluster.decode(code).value
         assert isinstance(code, bytes)
         self.last_begun = self._object_id
+        self.last_turn = max(self.last_turn, task.turn)
         once = not self._known[task.template].max_retries
         self.cluster.begun(self, task, self._object_id, once=once)
         self._epoch += 1

@@ -67,7 +67,8 @@ class SimNode:
                 lambda: self.cluster.hub.lose(engine.peer),
             )
         self.cluster.world.after(
-            REAP_S * random.random(), lambda: self._tell(engine.number, status, engine.last_begun)
+            REAP_S * random.random(),
+            lambda: self._tell(engine.number, status, engine.last_begun, [engine.last_turn]),
         )
 
     def die(self) -> None:
@@ -80,8 +81,8 @@ class SimNode:
         self.from_hub.cut(keep=0)
         self.cluster.hub.lose(self.peer)
 
-    def _tell(self, number: int, status: int, running: int) -> None:
-        self.to_hub.send(EngineExited(number, status, running))
+    def _tell(self, number: int, status: int, running: int, turns: list[int]) -> None:
+        self.to_hub.send(EngineExited(number, status, running, turns=turns))
 
     def _arrived(self, messages: list[FromHub]) -> None:
         for message in messages:
@@ -108,7 +109,7 @@ class SimNode:
         if not self.alive:
             return
         if number in self._unwanted or cluster.chance(cluster.faults.start_fails):
-            self._tell(number, 1, 0)
+            self._tell(number, 1, 0, [])
             return
         slow = cluster.chance(cluster.faults.slow_engines)
         engine = SimEngine(cluster, number, self.number, slowness=10.0 if slow else 1.0)

@@ -39,10 +39,15 @@ class ActorBench(Bench):
         deps: list[int] | None = None,
         refs: list[int] | None = None,
         resources: dict[str, float] | None = None,
+        groups: dict[str, int] | None = None,
         **how: Any,
     ) -> int:
         template = self.template(
-            cpus=cpus, role=CONSTRUCTOR, max_retries=restarts, resources=resources or {}
+            cpus=cpus,
+            role=CONSTRUCTOR,
+            max_retries=restarts,
+            resources=resources or {},
+            concurrency_groups=groups or {},
         )
         actor = next(self._ids)
         spec = TaskSpec(actor, template, b"", deps or [], refs or [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from parallax.core.machine import Machine, PeerJoined, PeerLost, Received, Ticked
@@ -106,9 +107,9 @@ class Bench:
             ),
         )
 
-    def die(self, peer: int, running: int = 0, status: int = -9) -> None:
+    def die(self, peer: int, running: int = 0, status: int = -9, turns: Sequence[int] = ()) -> None:
         """The engine's process and its link end."""
-        self.say(NODE, EngineExited(peer - FIRST_ENGINE, status, running))
+        self.say(NODE, EngineExited(peer - FIRST_ENGINE, status, running, "", [*turns]))
         self.lose(peer)
         self.wait(0.1)
 

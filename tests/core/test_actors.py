@@ -352,7 +352,7 @@ def test_a_crash_between_calls_costs_no_call() -> None:
     assert bench.ids(bench.settle()) == calls
 
 
-def test_of_calls_side_by_side_all_count_as_begun() -> None:
+def test_of_calls_side_by_side_all_count_as_begun_when_nobody_knows() -> None:
     bench = ActorBench()
     actor = bench.create(restarts=1, ordered=False)
     calls = bench.call(actor, 2)
@@ -360,6 +360,30 @@ def test_of_calls_side_by_side_all_count_as_begun() -> None:
     bench.die(home, calls[0])
     ready = bench.ready()
     assert {ready[call].kind for call in calls} == {"actor_unavailable"}  # type: ignore[union-attr]
+
+
+def test_of_calls_side_by_side_those_that_had_not_begun_are_not_lost() -> None:
+    bench = ActorBench()
+    grouped = bench.template(cpus=0, role=2, method="g", max_retries=0, concurrency_group="io")
+    actor = bench.create(restarts=1, ordered=False, groups={"cpu": 1, "io": 1})
+    plain = bench.call(actor, 4)
+    io = bench.call(actor, 2, template=grouped)
+    home = bench.settle()
+    given = {call.id: call for call in bench.assigned(home)}
+    turns = {call.id: call.turn for call in given.values()}
+    assert [turns[call] for call in plain + io] == [1, 2, 3, 4, 1, 2]
+    # The third has begun; so had the second, whatever became of it. It is over, and known to be.
+    bench.finish(home, given[plain[2]], NONE)
+    bench.ready()
+    bench.die(home, turns=[3, 0, 1])
+    ready = bench.ready()
+    begun = {*plain[:2], io[0]}
+    assert {call for call in ready if ready[call] != NONE} == begun
+    assert {ready[call].kind for call in begun} == {"actor_unavailable"}  # type: ignore[union-attr]
+    bench.start_engines()
+    home = bench.settle()
+    again = {call.id: call.turn for call in bench.assigned(home)}
+    assert again == {plain[3]: 1, io[1]: 1}
 
 
 def test_a_constructor_that_raises() -> None:

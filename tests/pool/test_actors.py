@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import signal
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 import parallax as px
+from tests.conformance.gates import Gate
 from tests.pool import actors
 from tests.pool.actors import lines
 from tests.pool.clusters import Driver, alive, engines, process, wait_gone, wait_until
@@ -211,3 +213,44 @@ def test_gpus_of_an_actor_are_its_own_while_it_lives() -> None:
     assert all(first == then for first, then in both)
     assert px.available_resources()["GPU"] == 0
     px.shutdown()
+
+
+@pytest.mark.parametrize("kind", ["threads", "loop"])
+def test_a_crash_loses_no_call_that_had_not_begun(cluster: str, kind: str, tmp_path: Path) -> None:
+    """Of calls side by side, too, only those that had begun may have had their effect."""
+
+    gate = Gate(str(tmp_path / "gate"))
+
+    class Base:
+        @px.method(concurrency_group="io")
+        def io(self, gate: Gate) -> None:
+            gate.pass_through("io")
+
+    if kind == "threads":
+
+        class Kind(Base):
+            def stop(self, gate: Gate) -> int:
+                gate.pass_through("stop")
+                return 1
+
+    else:
+
+        class Kind(Base):  # type: ignore[no-redef]
+            async def stop(self, gate: Gate) -> int:
+                gate.note("stop")
+                while not gate.is_open():
+                    await asyncio.sleep(0.001)
+                return 1
+
+    options: dict[str, Any] = {"max_concurrency": 2, "concurrency_groups": {"io": 1}}
+    actor = px.remote(**options)(Kind).options(max_restarts=1).remote()
+    pid = px.get(actor.call(lambda self: os.getpid()))
+    refs = [actor.stop.remote(gate) for _ in range(5)]
+    gate.wait_for(2, "stop")
+    os.kill(pid, signal.SIGKILL)
+    for ref in refs[:2]:
+        with pytest.raises(px.errors.ActorUnavailableError):
+            px.get(ref)
+    gate.open()
+    assert px.get(refs[2:]) == [1, 1, 1]
+    assert gate.count("stop") == 5
