@@ -43,7 +43,6 @@ class ActorPool(HtmlRepr, Generic[V]):
         self._refs: dict[int, ObjectRef[Any]] = {}
         """Results that were not taken, by that place, as far as they were begun."""
         self._waiting: deque[tuple[Submit[Any], Any]] = deque()
-        self._submitted = 0
         self._begun = 0
         self._next = 0
         """The place of the result that `get_next` returns."""
@@ -92,11 +91,8 @@ class ActorPool(HtmlRepr, Generic[V]):
             submit: called with an actor and the value; returns the ref of a call.
             value: what to work on.
         """
-        self._submitted += 1
-        if self._idle:
-            self._begin(self._idle.pop(), submit, value)
-        else:
-            self._waiting.append((submit, value))
+        self._waiting.append((submit, value))
+        self._begin_waiting()
 
     def get_next(self, timeout: float | None = None) -> Any:
         """The next result in the order of submission. Waits for it.
@@ -138,12 +134,12 @@ class ActorPool(HtmlRepr, Generic[V]):
         return self._refs.pop(over)
 
     def has_next(self) -> bool:
-        """Is there anything that was submitted and not taken?"""
+        """Is there anything that was submitted and not taken, as far as it could be submitted?"""
         return bool(self._refs or self._waiting)
 
     def has_free(self) -> bool:
         """Is there an actor without work?"""
-        return bool(self._idle)
+        return len(self._idle) > len(self._waiting)
 
     def push(self, actor: ActorHandle) -> None:
         """Add an actor.
@@ -159,32 +155,38 @@ class ActorPool(HtmlRepr, Generic[V]):
             raise TypeError(f"an ActorPool takes handles of actors, not {type(actor).__name__}.")
         if actor in self._idle or any(actor == busy for _, busy in self._busy.values()):
             raise UsageError(f"{actor!r} is in the pool already.")
-        self._free(actor)
+        self._idle.append(actor)
+        self._begin_waiting()
 
     def pop_idle(self) -> ActorHandle | None:
         """Take an actor without work out of the pool; None when there is none."""
-        return self._idle.pop() if self._idle else None
+        return self._idle.pop() if self.has_free() else None
 
-    def _begin(self, actor: ActorHandle, submit: Submit[Any], value: Any) -> None:
-        try:
+    def _begin_waiting(self) -> None:
+        """Give work to actors that have none.
+
+        Raises:
+            Exception: what a submitting function raises; its value is passed over, and what waits
+                behind it begins with the next call of the pool's.
+        """
+        while self._idle and self._waiting:
+            submit, value = self._waiting.popleft()
+            actor = self._idle[-1]
             ref = submit(actor, value)
             if not isinstance(ref, ObjectRef):
                 raise TypeError(
                     "the function of an ActorPool calls the actor and returns the ref, as in "
                     f"`lambda actor, x: actor.f.remote(x)`; it returned {type(ref).__name__}."
                 )
-        except BaseException:
-            self._idle.append(actor)
-            raise
-        self._busy[ref] = self._begun, actor
-        self._refs[self._begun] = ref
-        self._begun += 1
-
-    def _free(self, actor: ActorHandle) -> None:
-        if self._waiting:
-            self._begin(actor, *self._waiting.popleft())
-        else:
-            self._idle.append(actor)
+            if ref in self._busy:
+                raise UsageError(
+                    "the function of an ActorPool returned the ref of a call that runs already; "
+                    "it has to make a call of its own for each value."
+                )
+            self._idle.pop()
+            self._busy[ref] = self._begun, actor
+            self._refs[self._begun] = ref
+            self._begun += 1
 
     def _settle_one(self, deadline: float | None) -> int:
         """Wait until some call has ended, and give its actor more work; the call's place."""
@@ -193,10 +195,12 @@ class ActorPool(HtmlRepr, Generic[V]):
         if not ready:
             raise GetTimeoutError("no call of the pool ended in time. They go on; ask again.")
         place, actor = self._busy.pop(ready[0])
-        self._free(actor)
+        self._idle.append(actor)
+        self._begin_waiting()
         return place
 
     def _require_results(self) -> None:
+        self._begin_waiting()
         if not self.has_next():
             raise StopIteration("nothing was submitted that was not taken.")
         if not self._busy and not self._refs:

@@ -113,3 +113,31 @@ def test_mistakes() -> None:
         pool.submit(lambda actor, x: x, 1)  # type: ignore[arg-type,return-value]
     assert pool.has_free()
     assert "1 actors, 1 idle" in repr(pool)
+
+
+def test_a_value_that_cannot_be_submitted_holds_up_no_other() -> None:
+    def submit(actor: Any, x: int) -> Any:
+        if x in (1, 2):
+            raise ValueError(x)
+        return double(actor, x)
+
+    pool = pool_of(1)
+    for x in range(5):
+        pool.submit(submit, x)
+    got: list[Any] = []
+    while pool.has_next():
+        try:
+            got.append(pool.get_next())
+        except ValueError as error:
+            got.append(error.args)
+    assert sorted(got, key=str) == [(1,), (2,), 0, 6, 8]
+    assert pool.has_free()
+
+
+def test_a_ref_that_is_returned_twice() -> None:
+    pool = pool_of(2)
+    ref = px.get(Worker.remote().call(lambda self: px.put(1)))
+    pool.submit(lambda actor, x: ref, 0)
+    with pytest.raises(px.errors.UsageError, match="a call of its own"):
+        pool.submit(lambda actor, x: ref, 1)
+    assert [pool.get_next(), pool.has_next(), pool.has_free()] == [1, False, True]
