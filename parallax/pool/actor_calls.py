@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from parallax.errors import ObjectLostError, TaskCancelledError
 from parallax.messages import Assignment, Done, Value
 from parallax.pool.calls import MissingArgumentsError
-from parallax.pool.context import ActorExit, engine
+from parallax.pool.context import ActorExit, current_call, engine
 from parallax.pool.library import LoadedTemplate
 from parallax.pool.returned import iterate_items
 from parallax.serial.values import pack
@@ -51,6 +52,10 @@ class CallRunner:
                 if template.spec.streaming:
                     self._stream(template, assignment, result)
                     result = []
+                elif inspect.iscoroutine(result):  # of a class without coroutine methods
+                    import asyncio  # late: see parallax.refs
+
+                    result = asyncio.run(result)
                 self._deliver(template, assignment, result, done)
                 return
             except ActorExit:
@@ -59,7 +64,6 @@ class CallRunner:
                 self._executor.fail(template, assignment, error, done)
             if not _again(template, assignment, done):
                 return
-            done.retried += 1
 
     async def run_async(
         self, template: LoadedTemplate, assignment: Assignment, done: Done, reader: Any
@@ -85,7 +89,6 @@ class CallRunner:
                 self._executor.fail(template, assignment, error, done)
             if not _again(template, assignment, done):
                 return
-            done.retried += 1
 
     def _call(self, template: LoadedTemplate, assignment: Assignment) -> Any:
         spec = template.spec
@@ -150,7 +153,20 @@ class CallRunner:
 
 def _again(template: LoadedTemplate, assignment: Assignment, done: Done) -> bool:
     limit, attempt = template.spec.max_retries, assignment.attempt + done.retried
-    return done.retriable and (limit < 0 or attempt < limit) and not engine.cancelled
+    again = done.retriable and (limit < 0 or attempt < limit) and not engine.cancelled
+    if again:
+        done.retried += 1
+        _tell_attempt(assignment.attempt + done.retried)
+    return again
+
+
+def _tell_attempt(attempt: int) -> None:
+    """The code of the call learns that it runs again."""
+    context = current_call.get()
+    if context is not None:
+        current_call.set(replace(context, attempt=attempt))
+    elif engine.task is not None:
+        engine.task = replace(engine.task, attempt=attempt)
 
 
 def _check_cancelled(template: LoadedTemplate, assignment: Assignment) -> None:

@@ -294,3 +294,16 @@ def test_a_call_that_is_cancelled_before_its_first_turn_on_the_loop(gate: Gate) 
             px.get(ref, timeout=20)
     px.get(blocking)
     assert px.get([actor.quick.remote() for _ in range(3)]) == [1, 1, 1]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_coroutine_function_on_an_actor_without_a_loop(threads: int) -> None:
+    @px.remote(max_concurrency=threads)
+    class Plain:
+        value = 5
+
+    async def read(self: Any) -> int:
+        await asyncio.sleep(0)
+        return int(self.value)
+
+    assert px.get(Plain.remote().call(read)) == 5
