@@ -9,7 +9,8 @@
 
 The constructor is a task like any other: it waits for its arguments and is placed by its demand.
 When it has ended well, its engine belongs to the actor. Handles are references to the object under
-the actor's id, and counted as such; what runs through `parallax.core.actor_calls` are its calls.
+the actor's id, and counted as such; what runs through `parallax.core.actor_calls` are its calls. A
+call that was cancelled, and runs on, keeps no actor that nobody can reach: it has `END_GRACE_S`.
 """
 
 from __future__ import annotations
@@ -218,6 +219,13 @@ class ActorTable:
             self._keep_row(actor, task)
             self._die(actor, failure)
 
+    def cancelled(self, task: TaskRecord) -> None:
+        """See `parallax.core.tasks.Actors`."""
+        actor = task.actor
+        assert actor is not None
+        if not actor.wanted:
+            self._touched[actor.id] = actor
+
     # ---- the life of one ------------------------------------------------------------------
 
     def _constructed(
@@ -328,7 +336,7 @@ class ActorTable:
             for actor in touched.values():
                 if actor.state is ActorState.ALIVE:
                     self.calls.feed(actor)
-                if not actor.wanted and not actor.calls:
+                if not actor.wanted and all(call.cancelled for call in actor.calls.values()):
                     self._part_with(actor)
 
     def _part_with(self, actor: ActorRecord) -> None:

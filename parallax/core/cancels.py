@@ -52,7 +52,10 @@ class Cancels:
                 self._tasks.fail(one, why_cancelled(one))
             else:
                 # A call must not take its actor with it.
-                kill_after_s = -1.0 if one.is_call else grace_s
+                kill_after_s = grace_s
+                if one.is_call:
+                    kill_after_s = -1.0
+                    self._tasks.actors.cancelled(one)
                 self._interrupts.interrupt(one, grace_s=kill_after_s, now=now)
 
     def _cancel_item(

@@ -46,6 +46,9 @@ class Actors(Protocol):
     def failed(self, task: TaskRecord, failure: Failure) -> None:
         """A constructor or a call has ended by this failure."""
 
+    def cancelled(self, task: TaskRecord) -> None:
+        """A call that its engine has was cancelled, and runs on as long as it likes."""
+
 
 class TaskTable:
     """All tasks that have not ended."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from parallax.core.actor_records import ActorState
+from parallax.core.actors import END_GRACE_S
 from parallax.messages import (
     ActorCreated,
     ActorExited,
+    ActorStopped,
     Answered,
     Asked,
     CallsSubmitted,
@@ -628,3 +630,30 @@ def test_actors_that_run_several_calls_may_call_themselves() -> None:
     (inner,) = bench.call(actor, peer=home)
     bench.say(home, TaskBlocked(outer, [inner]))
     assert bench.ready(home) == {}
+
+
+def test_a_cancelled_call_that_runs_on_does_not_keep_an_actor_that_nobody_can_reach() -> None:
+    bench = ActorBench()
+    actor = bench.create()
+    running, waiting = bench.call(actor, 2)
+    home = bench.settle()
+    bench.say(CLIENT, RefsChanged([], [actor]))
+    assert not bench.heard(home, ActorStopped)
+    bench.say(CLIENT, CancelRequested([running]))
+    assert not bench.heard(home, ActorStopped)  # the other one is still to run
+    bench.say(CLIENT, CancelRequested([waiting]))
+    assert bench.heard(home, ActorStopped)
+    assert bench.failure(running).kind == "cancelled"
+    assert not bench.heard(NODE, EngineUnwanted)
+    bench.wait(END_GRACE_S)
+    assert bench.heard(NODE, EngineUnwanted)
+
+
+def test_a_call_of_a_lost_client_does_not_keep_the_actor() -> None:
+    bench = ActorBench()
+    actor = bench.create()
+    bench.call(actor)
+    home = bench.settle()
+    bench.lose(CLIENT)
+    assert bench.heard(home, ActorStopped)
+    assert not bench.machine.actors.rows

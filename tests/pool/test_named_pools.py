@@ -21,7 +21,7 @@ from parallax.pool.client import Client
 from parallax.pool.paths import connection_file
 from parallax.sessions.current import current
 from tests.pool import tasks
-from tests.pool.clusters import Driver, engines, process, traces, wait_gone, wait_until
+from tests.pool.clusters import Driver, alive, engines, process, traces, wait_gone, wait_until
 
 same = px.remote(tasks.same)
 
@@ -200,3 +200,28 @@ def test_a_pool_that_ends_leaves_the_file_of_its_successor() -> None:
 
 def _fields(connection: Connection) -> dict[str, object]:
     return {name: getattr(connection, name) for name in connection.__struct_fields__}
+
+
+def test_a_busy_actor_does_not_outlive_a_driver_that_was_killed() -> None:
+    """Nobody could end it any more, for nobody has a handle."""
+    with px.init(name="shared", num_cpus=1):
+        script = """
+            px.init("shared")
+
+            @px.remote
+            class Endless:
+                def pid(self):
+                    return os.getpid()
+
+                def run(self):
+                    while True:
+                        time.sleep(60)
+
+            actor = Endless.remote()
+            say(pid=px.get(actor.pid.remote()))
+            px.get(actor.run.remote())
+        """
+        with Driver(script) as driver:
+            pid = driver.hear()["pid"]
+        wait_until(lambda: not alive(pid))
+        assert px.get(same.remote(1)) == 1
