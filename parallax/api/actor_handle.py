@@ -28,7 +28,7 @@ class ActorMethod(HtmlRepr):
         self._handle = handle
         self._method = method
 
-    def remote(self, *args: Any, **kwargs: Any) -> Any:
+    def remote(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call the method. Returns at once.
 
         The calls of one process to an actor that runs one at a time are run in the order in which

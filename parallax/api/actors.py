@@ -47,7 +47,7 @@ class ActorClass(HtmlRepr):
         self.__name__, self.__qualname__ = cls.__name__, cls.__qualname__
         self.__module__ = cls.__module__
 
-    def remote(self, *args: Any, **kwargs: Any) -> ActorHandle:
+    def remote(self, /, *args: Any, **kwargs: Any) -> ActorHandle:
         """Make an actor: ``__init__`` runs in its process. Returns at once.
 
         An actor with a name takes a round trip to the hub, to find out whether the name is free.

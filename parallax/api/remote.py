@@ -62,7 +62,7 @@ class RemoteFunction(HtmlRepr, Generic[P, T]):
             )
         functools.update_wrapper(self, function, updated=())
 
-    def remote(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+    def remote(self, /, *args: P.args, **kwargs: P.kwargs) -> Any:
         """Start a task. Returns at once.
 
         Arguments that are `ObjectRef`s are replaced by their values before the function runs,

@@ -74,5 +74,6 @@ def _row(actor: ActorRecord) -> dict[str, Any]:
         "node": engine.node.number if engine is not None else -1,
         "engine": engine.number if engine is not None else 0,
         "pid": engine.pid if engine is not None else 0,
+        "refused": actor.failure is not None and actor.failure.kind == "name_taken",
         "why": actor.failure.message if actor.failure is not None else "",
     }

@@ -105,6 +105,8 @@ class ActorTable:
             self._objects.hold([actor.id])
         if message.name:
             key = message.namespace or job.namespace, message.name
+            if key in self.names and not self.names[key].wanted:
+                self.settle()  # its last handle may have gone just before this message
             if key in self.names:
                 self._tasks.fail(task, name_taken(actor, *key))
                 return

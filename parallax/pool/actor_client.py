@@ -47,6 +47,8 @@ class ActorClient:
             how: the other fields of `ActorCreated`.
         """
         client = self._client
+        if how["name"]:
+            client.channel.flush()  # handles that have gone first: one may be of the old owner
         with client.lock:
             actor = client.new_id()
             client.local[actor] = 1

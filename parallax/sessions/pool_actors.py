@@ -32,19 +32,34 @@ class PoolActors:
         self, plan: ActorPlan, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[int, bytes]:
         """See `Actors`."""
+        options = plan.actor_options
+        name, namespace = options.name or "", options.namespace or ""
+        while True:
+            if options.get_if_exists:
+                try:
+                    return self.find(name, namespace)
+                except LookupError:
+                    pass  # it is for us to make it, unless somebody else is quicker
+            actor = self._create(plan, name, namespace, args, kwargs)
+            found = self._check_name(actor, plan, name, namespace) if name else (actor, plan.info)
+            if found is not None:
+                return found
+
+    def _create(
+        self,
+        plan: ActorPlan,
+        name: str,
+        namespace: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> int:
         session = self._session
         session.client.check()
         options = plan.actor_options
-        name, namespace = options.name or "", options.namespace or ""
-        if options.get_if_exists:
-            try:
-                return self.find(name, namespace)
-            except LookupError:
-                pass  # it is for us to make it, unless somebody else is quicker
         binding = session.bind(plan.constructor, partial(_constructor, plan))
         data, deps, refs, _large = session.pack(plan.constructor.function, args, kwargs)
         job, parent, seed = session.place()
-        actor = self._actors.create(
+        return self._actors.create(
             Submission(job, parent, binding.template, data, deps, refs, seed),
             name=name,
             namespace=namespace,
@@ -53,16 +68,18 @@ class PoolActors:
             ordered=plan.concurrency == 1 and not options.concurrency_groups,
             info=plan.info,
         )
-        return self._check_name(actor, plan, name, namespace) if name else (actor, plan.info)
 
     def _check_name(
         self, actor: int, plan: ActorPlan, name: str, namespace: str
-    ) -> tuple[int, bytes]:
-        """Whose is the name? Another one's actor was not even begun."""
+    ) -> tuple[int, bytes] | None:
+        """Whose is the name? None when it was another actor's, which has ended meanwhile."""
         try:
             found, info = self.find(name, namespace)
         except LookupError:
-            return actor, plan.info  # it is over already; its calls say why
+            if not self._session.ask("actor", actor)["refused"]:
+                return actor, plan.info  # it is over already; its calls say why
+            self._session.client.dropped.append(actor)
+            return None
         if found == actor:
             self._session.client.dropped.append(actor)  # held twice now
             return actor, plan.info

@@ -455,3 +455,23 @@ def test_actors_that_wait_for_each_other_are_told_so() -> None:
     with pytest.raises(px.errors.DeadlockError):
         px.get(first.call.remote(second, first))
     assert px.get(first.call.remote(second, Caller.remote())) == "name"
+
+
+def test_a_name_can_be_used_again_at_once() -> None:
+    for round in range(20):
+        counter = Counter.options(name="again").remote(round)
+        assert px.get(counter.read.remote()) == round
+        del counter
+        gc.collect()
+
+
+@pytest.mark.needs("concurrency")
+def test_a_name_that_many_fight_for_is_somebodys() -> None:
+    """Actors of this name come and go all the time; whoever asks for one gets one that lives."""
+
+    @px.remote
+    def read() -> int:
+        counter = Counter.options(name="short", get_if_exists=True).remote(7)
+        return int(px.get(counter.read.remote()))
+
+    assert px.get([read.remote() for _ in range(100)]) == [7] * 100

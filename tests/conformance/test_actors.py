@@ -462,3 +462,13 @@ def test_methods_of_any_name_and_kind_can_be_called() -> None:
     names = ("_call", "_id", "_session", "remote", "options", "partial")
     got = px.get([getattr(named, name).remote() for name in names])
     assert got == ["call", "id", "session", "remote", "options", 5]
+
+
+def test_an_argument_may_be_called_self() -> None:
+    @px.remote
+    class Odd:
+        def same(this, self: int) -> int:
+            return self
+
+    assert px.get(Odd.remote().same.remote(self=3)) == 3
+    assert px.get(px.remote(lambda self: self).remote(self=4)) == 4

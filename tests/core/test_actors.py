@@ -6,6 +6,7 @@ import pytest
 
 from parallax.core.actor_records import ActorState
 from parallax.core.actors import END_GRACE_S
+from parallax.core.machine import Received
 from parallax.messages import (
     ActorCreated,
     ActorExited,
@@ -657,3 +658,14 @@ def test_a_call_of_a_lost_client_does_not_keep_the_actor() -> None:
     bench.lose(CLIENT)
     assert bench.heard(home, ActorStopped)
     assert not bench.machine.actors.rows
+
+
+def test_a_name_is_free_as_soon_as_the_last_handle_of_its_owner_has_gone() -> None:
+    bench = ActorBench(cpus=2)
+    first = bench.create(name="a")
+    bench.settle()
+    drop = Received(CLIENT, RefsChanged([], [first]))
+    spec = TaskSpec(CLIENT * 1000 + 900, bench.template(role=1, max_retries=0), b"")
+    bench.handle(drop, Received(CLIENT, ActorCreated(1, 0, spec, name="a")))
+    assert bench.machine.actors.names["", "a"].id == spec.id
+    assert bench.machine.actors.rows[spec.id].state is ActorState.PENDING
