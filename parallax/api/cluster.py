@@ -266,7 +266,7 @@ class RuntimeContext(HtmlRepr):
 def get_runtime_context() -> RuntimeContext:
     """Where the calling code runs: task, node and engine.
 
-    Without asking the hub; only tasks ask it for their namespace, once a job.
+    Returns at once; in a task it takes a round trip to the hub for the namespace, once a job.
 
     >>> import parallax as px
     >>> @px.remote
