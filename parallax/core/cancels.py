@@ -82,6 +82,12 @@ class Cancels:
             if task.state is not TaskState.ENDED and not self._referred_to(task):
                 self.cancel(task, recursive=True, grace_s=ORPHAN_GRACE_S, now=now)
 
+    def end_unread(self, parent: TaskRecord, now: float) -> None:
+        """An attempt of this task is over, and with it the readers of streams that it has begun."""
+        rows = self._tasks.rows
+        children = (rows.get(child) for child in parent.children or ())
+        self.abandon([child for child in children if child is not None and child.stream], now)
+
     def _referred_to(self, task: TaskRecord) -> bool:
         rows = self._objects.rows
         ids = range(task.id, task.id + task.returns)

@@ -135,13 +135,15 @@ class Liveness:
             for child in task.children or ()
             if child in rows
         ]
+        # What earlier calls of an actor had begun to read, nobody reads any more.
+        unread = [t for t in rows.values() if t.stream is not None and t.owner == engine.peer]
         engine.fallen_silent = True
         self._part(engine.peer, "its process has ended", now)
         self._actors.engine_lost(engine, running, turns, failure)
         self._recovery.engine_lost(engine, running, failure)
         self._fleet.end_lease(engine)
         self._fleet.remove_engine(engine)
-        self._cancels.abandon(children, now)
+        self._cancels.abandon({*children, *unread}, now)
 
 
 def _expendable(engine: EngineRecord) -> tuple[bool, float, int]:

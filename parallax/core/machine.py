@@ -289,12 +289,16 @@ class Machine:
             self.outbox.act(Stop("its owner is gone"))
 
     def _work_of(self, client: int) -> list[TaskRecord]:
-        rows = self.tasks.rows.values()
+        """What nobody wants any more without this client: a detached actor's calls go on, but for
+        streams, which only this client could read."""
         return [
             task
-            for task in rows
+            for task in self.tasks.rows.values()
             if client in (task.owner, task.group.job.owner)
-            and not (task.actor is not None and task.actor.detached)
+            and (
+                not (task.actor is not None and task.actor.detached)
+                or (task.stream is not None and task.owner == client)
+            )
         ]
 
     # ---- clients ----------------------------------------------------------------------------
@@ -429,6 +433,9 @@ class Machine:
                     )
                 )
             finish(engine, done)
+            # What an actor has begun to read in one call it may go on reading in the next.
+            if task is not None and task.children and task.actor is None:
+                self.cancels.end_unread(task, now)
         self.placement.refill(engine, now)
 
     def _tasks_returned(self, peer: PeerRecord, message: TasksReturned, now: float) -> None:

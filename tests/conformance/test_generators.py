@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import pickle
+import sys
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -12,7 +14,7 @@ import numpy as np
 import pytest
 
 import parallax as px
-from tests.conformance.gates import Gate
+from tests.conformance.gates import Gate, wait_until
 
 pytestmark = pytest.mark.usefixtures("session")
 
@@ -242,6 +244,62 @@ def test_a_retried_stream_goes_on_where_it_was(gate: Gate) -> None:
         yield 2
 
     assert [px.get(ref) for ref in fail_once.remote(gate)] == [0, 1, 2]
+
+
+@px.remote
+class Source:
+    def __init__(self) -> None:
+        self.ended = 0
+
+    async def stream(self) -> AsyncIterator[int]:
+        try:
+            for number in itertools.count():
+                yield number
+        finally:
+            self.ended += 1
+
+    async def how_many_ended(self) -> int:
+        return self.ended
+
+
+@px.remote
+class Reader:
+    def read(self, source: px.ActorHandle) -> None:
+        self.stream = source.stream.options(backpressure=1).remote()
+        next(self.stream)
+
+    def read_on(self) -> int:
+        return int(px.get(next(self.stream)))
+
+
+@pytest.mark.needs("parallax")
+def test_a_stream_ends_with_the_task_that_reads_it_wherever_its_generator_is_kept() -> None:
+    source = Source.remote()
+
+    @px.remote
+    def read(source: px.ActorHandle) -> None:
+        stream = source.stream.options(backpressure=1).remote()
+        next(stream)
+        vars(sys).setdefault("kept", []).append(stream)
+
+    px.get(read.remote(source))
+    wait_until(lambda: px.get(source.how_many_ended.remote()) == 1)
+
+
+@pytest.mark.needs("parallax")
+def test_an_actor_reads_on_in_its_next_call() -> None:
+    source, reader = Source.remote(), Reader.remote()
+    px.get(reader.read.remote(source))
+    assert px.get(reader.read_on.remote()) == 1
+    assert px.get(source.how_many_ended.remote()) == 0
+
+
+@pytest.mark.needs("parallax", "processes")
+def test_a_stream_ends_with_the_actor_that_reads_it() -> None:
+    source, reader = Source.remote(), Reader.remote()
+    px.get(reader.read.remote(source))
+    px.kill(reader)
+    wait_until(lambda: px.get(source.how_many_ended.remote()) == 1)
 
 
 @pytest.mark.needs("parallax")

@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 
 from parallax.messages import (
+    CALL,
+    Assignment,
+    CallsSubmitted,
     CancelRequested,
     Failure,
     ItemReady,
@@ -13,10 +16,12 @@ from parallax.messages import (
     RefsChanged,
     SegmentsFreed,
     Stored,
+    TaskInterrupted,
     TaskSpec,
 )
 from parallax.testing import Cluster, Emit, Faults, Raised, Ref, TaskContext, check_empty
 from parallax.testing.programs import Steps
+from tests.core.actor_bench import NONE, ActorBench
 from tests.core.builders import CLIENT, Bench
 
 
@@ -175,3 +180,63 @@ class TestByHand:
         bench.say(engine, ItemYielded(10, 0, 0, 99, Stored("seg", 1, engine)))
         assert [m.names for m in bench.heard(engine, SegmentsFreed)] == [["seg"]]
         assert 99 not in bench.machine.objects.rows
+
+
+# ---- readers that are gone ------------------------------------------------------------------
+
+
+class TestTheReaderIsGone:
+    """A stream that nobody can read any more is cancelled: its ``finally`` blocks run."""
+
+    def given(self, **how: object) -> tuple[ActorBench, int, int, int]:
+        """An actor with a streaming method, and an engine that runs a plain task."""
+        bench = ActorBench(2)
+        actor = bench.create(**how)  # type: ignore[arg-type]
+        home = bench.settle()
+        bench.submit(TaskSpec(10, bench.template(), b""))
+        (engine,) = [peer for peer in bench.engines if 10 in bench.ids(peer)]
+        return bench, actor, home, engine
+
+    def read(self, bench: ActorBench, actor: int, peer: int, parent: int = 0) -> int:
+        method = bench.template(
+            cpus=0, peer=peer, role=CALL, method="s", streaming=True, max_retries=0
+        )
+        call = peer * 1000 + 7
+        bench.say(peer, CallsSubmitted(1, parent, actor, 0, [TaskSpec(call, method, b"")]))
+        return call
+
+    def interrupted(self, bench: ActorBench, peer: int) -> list[int]:
+        return [message.task for message in bench.heard(peer, TaskInterrupted)]
+
+    def test_the_task_that_read_it_has_ended(self) -> None:
+        bench, actor, home, engine = self.given()
+        call = self.read(bench, actor, engine, parent=10)
+        assert self.interrupted(bench, home) == []
+        bench.finish(engine, Assignment(10, 0, 0, b"", 1, [], [], -1, [], []), NONE)
+        assert self.interrupted(bench, home) == [call]
+
+    def test_other_work_of_a_task_that_has_ended_goes_on(self) -> None:
+        bench, actor, home, engine = self.given()
+        bench.say(engine, CallsSubmitted(1, 10, actor, 0, [TaskSpec(99, bench.method, b"")]))
+        bench.finish(engine, Assignment(10, 0, 0, b"", 1, [], [], -1, [], []), NONE)
+        assert self.interrupted(bench, home) == []
+
+    def test_what_one_call_of_an_actor_has_begun_to_read_the_next_may_read(self) -> None:
+        bench, actor, home, _ = self.given()
+        other = bench.create()
+        reader = bench.settle()
+        (begun,) = bench.call(other)
+        call = self.read(bench, actor, reader, parent=begun)
+        (task,) = bench.assigned(reader)
+        bench.finish(reader, task, NONE)
+        assert self.interrupted(bench, home) == []
+
+        # ... until its process is gone
+        bench.die(reader)
+        assert self.interrupted(bench, home) == [call]
+
+    def test_a_client_that_leaves_reads_nothing_even_of_a_detached_actor(self) -> None:
+        bench, actor, home, _ = self.given(detached=True)
+        call = self.read(bench, actor, CLIENT)
+        bench.lose(CLIENT)
+        assert self.interrupted(bench, home) == [call]

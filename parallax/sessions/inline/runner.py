@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from parallax.pool.failures import from_error
 from parallax.sessions.frames import user_frames
+from parallax.sessions.inline.actors import InlineCall
 from parallax.sessions.inline.book import InlineBook
 from parallax.sessions.inline.output import OutputRecorder
 from parallax.sessions.inline.tasks import InlineStream, InlineTask, running
@@ -39,6 +40,11 @@ class InlineRunner:
                     if task.cancelled:
                         self._book.cancelled(task)
                     self._book.finish(task, values)
+        # What an actor has begun to read in one call it may go on reading in the next.
+        if not isinstance(task.call, InlineCall):
+            for stream in list(self._book.streams.values()):
+                if stream.parent == task.id:
+                    self.drop_stream(stream.id)
 
     def advance(self, stream: InlineStream) -> None:
         """Let a streaming task go on to its next item, or to its end. Raises what `run` raises."""
