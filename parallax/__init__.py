@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from parallax.version import VERSION as __version__
 
 if TYPE_CHECKING:
-    from parallax import errors
+    from parallax import errors, sync
     from parallax.api.actor_handle import ActorHandle
     from parallax.api.actor_pool import ActorPool
     from parallax.api.actors import (
@@ -119,6 +119,7 @@ __all__ = [
     "put",
     "remote",
     "shutdown",
+    "sync",
     "timeline",
     "wait",
 ]
@@ -128,8 +129,8 @@ def __getattr__(name: str) -> Any:
     home = _HOME.get(name)
     if home is not None:
         value = getattr(import_module(f"{__name__}.{home}"), name)
-    elif name == "errors":
-        value = import_module(f"{__name__}.errors")
+    elif name in ("errors", "sync"):
+        value = import_module(f"{__name__}.{name}")
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value

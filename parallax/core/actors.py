@@ -172,6 +172,11 @@ class ActorTable:
         self.calls.put_back(call.actor, call)
         self._touched[call.actor.id] = call.actor
 
+    def feed(self, call: TaskRecord) -> None:
+        """See `parallax.core.tasks.Actors`."""
+        assert call.actor is not None
+        self.calls.feed(call.actor)
+
     def finished(self, engine: EngineRecord, task: TaskRecord, done: Done) -> None:
         """See `parallax.core.tasks.Actors`.
 

@@ -51,6 +51,9 @@ class Cancels:
             if one.engine is None:
                 self._tasks.fail(one, why_cancelled(one))
             else:
+                if one.is_call:
+                    # What was called before the cancel, the actor hears of before it.
+                    self._tasks.actors.feed(one)
                 # A call must not take its actor with it.
                 kill_after_s = grace_s
                 if one.is_call:

@@ -37,6 +37,9 @@ class Actors(Protocol):
     def put_back(self, call: TaskRecord) -> None:
         """A call has come back from the engine: it is the next one of its caller."""
 
+    def feed(self, call: TaskRecord) -> None:
+        """Send to the actor of this call what may go there, before anything else is sent."""
+
     def finished(self, engine: EngineRecord, task: TaskRecord, done: Done) -> None:
         """An engine has ended an attempt of a constructor or a call."""
 

@@ -22,6 +22,7 @@ from parallax.messages import (
     RefsChanged,
     TaskBlocked,
     TaskInterrupted,
+    TasksAssigned,
     TaskSpec,
     TaskUnblocked,
 )
@@ -499,6 +500,20 @@ def test_a_cancelled_call_that_runs_does_not_kill_its_actor() -> None:
     assert bench.heard(NODE, EngineUnwanted) == []
     bench.finish(home, task, NONE)
     assert bench.failure(call).kind == "cancelled"
+
+
+def test_a_cancel_does_not_overtake_a_call_that_was_made_before_it() -> None:
+    bench = ActorBench()
+    actor = bench.create(ordered=False)
+    home = bench.settle()
+    (running,) = bench.call(actor)
+    bench.said[home].clear()
+    spec = TaskSpec(77, bench.method, b"")
+    bench.handle(
+        Received(CLIENT, CallsSubmitted(1, 0, actor, 1, [spec])),
+        Received(CLIENT, CancelRequested([running])),
+    )
+    assert [type(message) for message in bench.said[home]] == [TasksAssigned, TaskInterrupted]
 
 
 def test_a_call_that_waits_keeps_its_queue_and_gives_its_cpu_up() -> None:

@@ -1,0 +1,14 @@
+"""What tasks, actors and drivers share: queues, locks, events, counters, a cache, topics.
+
+    import parallax as px
+
+    queue = px.sync.Queue()
+
+Each is an object that can be passed to tasks and actors, all of which then share it. It lives in a
+process of its own, an actor, and ends with its last handle.
+"""
+
+from parallax.sync.errors import Empty, Full, ShutDown
+from parallax.sync.queue import Queue
+
+__all__ = ["Empty", "Full", "Queue", "ShutDown"]
