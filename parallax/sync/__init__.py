@@ -9,6 +9,7 @@ process of its own, an actor, and ends with its last handle.
 """
 
 from parallax.sync.errors import Empty, Full, ShutDown
+from parallax.sync.locks import Lock, Semaphore
 from parallax.sync.queue import Queue
 
-__all__ = ["Empty", "Full", "Queue", "ShutDown"]
+__all__ = ["Empty", "Full", "Lock", "Queue", "Semaphore", "ShutDown"]
