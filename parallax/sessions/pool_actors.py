@@ -96,6 +96,9 @@ class PoolActors:
     def find(self, name: str, namespace: str) -> tuple[int, bytes]:
         """See `Actors`."""
         session = self._session
+        # Handles that have gone are dropped before the question: the answer holds the actor for
+        # this process, and a drop that came after it would let it go.
+        session.client.channel.flush()
         found = session.ask("find_actor", [session.place(0)[0], namespace, name])
         session.client.adopt_actor(found["id"])
         return found["id"], found["info"]

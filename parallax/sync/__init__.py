@@ -8,8 +8,20 @@ Each is an object that can be passed to tasks and actors, all of which then shar
 process of its own, an actor, and ends with its last handle.
 """
 
-from parallax.sync.errors import Empty, Full, ShutDown
+from parallax.sync.errors import BrokenBarrierError, Empty, Full, ShutDown
 from parallax.sync.locks import Lock, Semaphore
 from parallax.sync.queue import Queue
+from parallax.sync.signals import Barrier, Counter, Event
 
-__all__ = ["Empty", "Full", "Lock", "Queue", "Semaphore", "ShutDown"]
+__all__ = [
+    "Barrier",
+    "BrokenBarrierError",
+    "Counter",
+    "Empty",
+    "Event",
+    "Full",
+    "Lock",
+    "Queue",
+    "Semaphore",
+    "ShutDown",
+]

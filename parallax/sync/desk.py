@@ -91,6 +91,7 @@ class Line:
         serve: what one of them wants, or None while it cannot be had; called for the first in
             line. What it returns is theirs.
         take_back: of who was served but gone by then.
+        strict: one who cannot be served yet holds up those behind.
     """
 
     def __init__(
@@ -99,7 +100,9 @@ class Line:
         take_back: Callable[[Any], None] = lambda thing: None,
         *,
         alone: bool,
+        strict: bool = True,
     ) -> None:
+        self._strict = strict
         self._serve = serve
         self._take_back = take_back
         self._alone = alone
@@ -115,7 +118,7 @@ class Line:
             wish: what is wanted, in the words of `serve`.
             timeout_s: to wait at most, None for ever.
         """
-        if not self._waiting:
+        if not (self._waiting and self._strict):
             found = self._serve(wish)
             if found is not None:
                 return found
@@ -141,13 +144,17 @@ class Line:
 
     def advance(self) -> None:
         """Something has changed: serve those who can be served now."""
-        while self._waiting:
-            wish, turn = self._waiting[0]
+        waiting, self._waiting = self._waiting, deque()
+        while waiting:
+            wish, turn = entry = waiting.popleft()
             found = self._serve(wish)
-            if found is None:
+            if found is not None:
+                turn.set_result(found)
+                continue
+            self._waiting.append(entry)
+            if self._strict:
+                self._waiting.extend(waiting)
                 return
-            self._waiting.popleft()
-            turn.set_result(found)
 
     def dismiss(self, outcome: Outcome) -> None:
         """End all waits like this."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import enum
 import queue
 import threading
-from typing import NoReturn
 
 from parallax.errors import DeadlockError, GetTimeoutError, ParallaxError
 
@@ -37,27 +36,21 @@ class Outcome(enum.Enum):
     BROKEN = "broken"
 
 
-def fail(outcome: Outcome, what: str, late: type[GetTimeoutError], why: str) -> NoReturn:
-    """Raise what stands for this outcome.
+def error_of(outcome: Outcome, what: str, late: type[GetTimeoutError], why: str) -> ParallaxError:
+    """The error that stands for this outcome.
 
     Args:
         what: was asked for, as the user wrote it.
         late: what a timeout raises.
         why: it could not be had, as a sentence without its end.
-
-    Raises:
-        GetTimeoutError: it was not to be had, or not in time.
-        DeadlockError: nobody could ever end the wait.
-        ShutDown: the queue was shut down.
-        BrokenBarrierError: the barrier is broken.
     """
     if outcome is Outcome.TIMEOUT:
-        raise late(f"{what}: {why}. Nothing was changed; try again, or wait longer.")
+        return late(f"{what}: {why}. Try again, or wait longer.")
     if outcome is Outcome.SHUT_DOWN:
-        raise ShutDown(f"{what}: the queue was shut down; make a new one.")
+        return ShutDown(f"{what}: the queue was shut down; make a new one.")
     if outcome is Outcome.BROKEN:
-        raise BrokenBarrierError(f"{what}: {why}. Call reset() to use the barrier again.")
-    raise DeadlockError(
+        return BrokenBarrierError(f"{what}: {why}. Call reset() to use the barrier again.")
+    return DeadlockError(
         f"{what}: {why}, and in an inline session nobody else runs while this call waits. Do not "
         "wait here, or use a pool: parallax.init()."
     )

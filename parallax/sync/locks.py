@@ -10,7 +10,7 @@ from typing import Any
 import parallax as px
 from parallax.errors import DeadlockError, GetTimeoutError
 from parallax.sync.checks import check_count, check_timeout
-from parallax.sync.errors import Outcome, fail
+from parallax.sync.errors import Outcome, error_of
 from parallax.sync.locks_desk import SemaphoreDesk
 from parallax.sync.shared import Shared, first, first_async, give_up, new_ticket
 
@@ -143,7 +143,7 @@ class Semaphore(Shared):
             return False
         given = "" if timeout is None else f"timeout={timeout:g}"
         title = f"{type(self).__name__}.{verb}({given})"
-        fail(outcome, title, GetTimeoutError, "others have it")
+        raise error_of(outcome, title, GetTimeoutError, "others have it")
 
     def __enter__(self) -> Semaphore:
         self.acquire()

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 from parallax.errors import UsageError
 from parallax.sync.checks import check_count, check_timeout
 from parallax.sync.entries import Entry, decode, decode_async, encode, encode_all
-from parallax.sync.errors import Empty, Full, Outcome, ShutDown, fail
+from parallax.sync.errors import Empty, Full, Outcome, ShutDown, error_of
 from parallax.sync.queue_desk import QueueDesk
 from parallax.sync.shared import Shared, ask, ask_async, first, first_async, new_ticket
 
@@ -32,7 +32,7 @@ class Queue(Shared, Generic[T]):
         ('a', ['b', 'c'])
         >>> queue.get(timeout=0.01)
         Traceback (most recent call last):
-        parallax.sync.errors.Empty: Queue.get(timeout=0.01): there is no item. Nothing was ...
+        parallax.sync.errors.Empty: Queue.get(timeout=0.01): there is no item. Try again, ...
 
     ``with Queue() as queue:`` shuts it down at the end; ``for item in queue:`` takes items until
     then.
@@ -105,7 +105,9 @@ class Queue(Shared, Generic[T]):
 
     def _check_put(self, outcome: Outcome, title: str) -> None:
         if outcome is not Outcome.DONE:
-            fail(outcome, f"Queue.{title}", Full, f"the queue is full (maxsize={self.maxsize})")
+            raise error_of(
+                outcome, f"Queue.{title}", Full, f"the queue is full (maxsize={self.maxsize})"
+            )
 
     def _check_fit(self, entries: list[Entry]) -> list[Entry]:
         if self.maxsize and len(entries) > self.maxsize:
@@ -187,7 +189,7 @@ class Queue(Shared, Generic[T]):
         if isinstance(found, Outcome):
             few = title.startswith("get_nowait_batch")
             why = "there are fewer items" if few else "there is no item"
-            fail(found, f"Queue.{title}", Empty, why)
+            raise error_of(found, f"Queue.{title}", Empty, why)
         return found
 
     # ---- the rest ---------------------------------------------------------------------------

@@ -197,6 +197,13 @@ def test_get_if_exists() -> None:
     assert px.get(second.read.remote()) == 1
 
 
+def test_a_name_whose_last_handle_has_just_gone() -> None:
+    for _ in range(50):
+        counter = Counter.options(name="brief", get_if_exists=True).remote()
+        assert px.get(counter.add.remote()) >= 1
+        del counter
+
+
 def test_namespaces() -> None:
     here = Counter.options(name="spaced").remote(1)
     there = Counter.options(name="spaced", namespace="elsewhere").remote(2)
