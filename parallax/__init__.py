@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         timeline,
     )
     from parallax.api.jobs import Job, job, job_of, jobs
+    from parallax.api.keeping import Kept, forget, keep, recall
     from parallax.api.pools import Pool, pools
     from parallax.api.remote import RemoteFunction, remote
     from parallax.api.verbs import as_completed, cancel, get, map_unordered, put, wait
@@ -72,6 +73,7 @@ _HOMES = {
         "timeline",
     ],
     "api.jobs": ["Job", "job", "job_of", "jobs"],
+    "api.keeping": ["Kept", "forget", "keep", "recall"],
     "api.pools": ["Pool", "pools"],
     "api.remote": ["RemoteFunction", "remote"],
     "api.verbs": ["as_completed", "cancel", "get", "map_unordered", "put", "wait"],
@@ -88,6 +90,7 @@ __all__ = [
     "ActorHandle",
     "ActorPool",
     "Job",
+    "Kept",
     "NodeAffinity",
     "ObjectRef",
     "ObjectRefGenerator",
@@ -102,6 +105,7 @@ __all__ = [
     "cluster_resources",
     "errors",
     "exit_actor",
+    "forget",
     "get",
     "get_actor",
     "get_runtime_context",
@@ -110,6 +114,7 @@ __all__ = [
     "job",
     "job_of",
     "jobs",
+    "keep",
     "kill",
     "list_named_actors",
     "map_unordered",
@@ -117,6 +122,7 @@ __all__ = [
     "nodes",
     "pools",
     "put",
+    "recall",
     "remote",
     "shutdown",
     "sync",

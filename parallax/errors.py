@@ -84,6 +84,10 @@ class ObjectStoreFullError(ParallaxError, MemoryError):
     """Neither shared memory nor the spill directory has room for the value."""
 
 
+class JournalError(ParallaxError):
+    """What a pool keeps cannot be read or written; nothing of it was changed."""
+
+
 class ClusterLostError(ParallaxError, ConnectionError):
     """The cluster behind this session is gone."""
 

@@ -39,6 +39,7 @@ Role: TypeAlias = Annotated[int, Meta(ge=0, le=2)]
 PLAIN, CONSTRUCTOR, CALL = range(3)
 Grace: TypeAlias = Annotated[float, Meta(ge=-1.0, le=1e18)]
 """Seconds; -1 for without end."""
+KeptName: TypeAlias = Annotated[str, Meta(min_length=1, max_length=200)]
 Returns: TypeAlias = Annotated[int, Meta(ge=0, le=1 << 24)]
 """The hub makes a row for each."""
 
@@ -279,6 +280,33 @@ class KillRequested(_Message, tag=27):
 
     actor: Id
     restart: bool = False
+
+
+class KeepRequested(_Message, tag=28):
+    """Keep the object's value in the journal under this name, once there is one.
+
+    `Answered` comes when that is on disk: the value, or that it will be kept when it is there.
+    """
+
+    request: Count
+    id: Id
+    name: KeptName
+
+
+class RecallRequested(_Message, tag=29):
+    """Answer with what is kept under this name, once there is a value; with all names if empty."""
+
+    request: Count
+    name: str = ""
+    wait: bool = True
+    """False: if its task has not ended, answer that."""
+
+
+class ForgetRequested(_Message, tag=9):
+    """Keep nothing under this name any more. `Answered` comes when that is on disk."""
+
+    request: Count
+    name: KeptName
 
 
 # ---- what an engine says besides ----------------------------------------------------------
@@ -537,6 +565,9 @@ ToHub: TypeAlias = (
     | CallsSubmitted
     | KillRequested
     | ActorExited
+    | KeepRequested
+    | RecallRequested
+    | ForgetRequested
     | TasksFinished
     | TasksReturned
     | TaskStalled

@@ -91,21 +91,33 @@ class Pool:
             "jobs": [_job(row) for row in jobs],
         }
 
-    def stop(self, timeout_s: float = 10.0) -> bool:
+    @property
+    def journal(self) -> Path | None:
+        """The folder of what a named pool keeps beyond its end; None when it keeps nothing."""
+        folder = Path(self._config.journal)
+        return folder if self.name and self._config.journal and folder.exists() else None
+
+    def stop(self, timeout_s: float = 10.0, *, keep: bool = False) -> bool:
         """End the pool, and return when none of its processes and segments is left.
 
         Args:
             timeout_s: seconds for the pool to end by itself; then it is killed.
+            keep: whether to leave its journal: then kept results are there when a pool of this
+                name is started anew. Else they go with the pool.
 
         Returns:
             Whether it ended by itself.
 
         Raises:
             ClusterLostError: something of it is still there; says what.
+            JournalError: its journal is another pool's by now, and stays.
         """
-        from parallax.pool.ending import end_pool  # late: few processes need it
+        from parallax.pool.ending import drop_journal, end_pool  # late: few processes need it
 
-        return end_pool(self._connection, self._config, timeout_s)
+        orderly = end_pool(self._connection, self._config, timeout_s)
+        if not keep and (folder := self.journal) is not None:
+            drop_journal(folder)
+        return orderly
 
     @contextmanager
     def _asking(self, timeout_s: float) -> Iterator[Callable[[str], Any]]:

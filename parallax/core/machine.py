@@ -13,17 +13,19 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from parallax.core import views
 from parallax.core.actors import ActorTable
 from parallax.core.cancels import Cancels
 from parallax.core.fleet import Fleet
 from parallax.core.frugality import Frugality
 from parallax.core.interrupts import Interrupts
 from parallax.core.jobs import JobRecord, JobTable
+from parallax.core.journal import Journalled
+from parallax.core.keeps import Keeps
 from parallax.core.liveness import Liveness
 from parallax.core.objects import ObjectTable
 from parallax.core.outbox import Action, Drop, Outbox, Stop
 from parallax.core.placement import Placement
+from parallax.core.questions import Questions
 from parallax.core.ready import ReadyTable
 from parallax.core.records import EngineRecord, PeerRecord, TaskRecord, Template
 from parallax.core.recovery import Recovery
@@ -38,18 +40,19 @@ from parallax.messages import (
     PLAIN,
     ActorCreated,
     ActorExited,
-    Answered,
     Asked,
     BlobDefined,
     CallsSubmitted,
     CancelRequested,
     EngineExited,
     FailedRetried,
+    ForgetRequested,
     Hello,
     ItemsConsumed,
     ItemsReturned,
     ItemYielded,
     JobOpened,
+    KeepRequested,
     KillRequested,
     Left,
     MemoryPressed,
@@ -58,6 +61,7 @@ from parallax.messages import (
     ObjectsWanted,
     Ping,
     Printed,
+    RecallRequested,
     RefsChanged,
     Said,
     ShutdownRequested,
@@ -101,7 +105,7 @@ class Ticked(msgspec.Struct, frozen=True, gc=False):
     """Time has passed."""
 
 
-Event: TypeAlias = PeerJoined | PeerLost | Received | Ticked
+Event: TypeAlias = PeerJoined | PeerLost | Received | Journalled | Ticked
 
 
 class Machine:
@@ -155,8 +159,8 @@ class Machine:
         )
         self.timeline: deque[tuple[str, int, int, int, float, float]] = deque(maxlen=MAX_TIMELINE)
         """Function, task, job, engine, when it began (engine's clock), how long it took."""
-        self._early: list[tuple[int, Asked]] = []
-        """Questions about nodes that came before the first one: a client joins a starting pool."""
+        self.keeps = Keeps(self.objects, self.recovery, self.jobs, self.outbox)
+        self._questions = Questions(self)
         self._handlers: dict[type, Callable[[PeerRecord, Any, float], None]] = {
             JobOpened: self._job_opened,
             TemplateDefined: self._template_defined,
@@ -169,7 +173,7 @@ class Machine:
             CancelRequested: self._cancel_requested,
             ItemsConsumed: self._items_consumed,
             ObjectMissing: self._object_missing,
-            Asked: self._asked,
+            Asked: self._questions.asked,
             ShutdownRequested: self._shutdown_requested,
             TasksFinished: self._tasks_finished,
             TasksReturned: self._tasks_returned,
@@ -187,6 +191,9 @@ class Machine:
             CallsSubmitted: self._calls_submitted,
             KillRequested: self._kill_requested,
             ActorExited: self._actor_exited,
+            KeepRequested: self.keeps.keep,
+            RecallRequested: self.keeps.recall,
+            ForgetRequested: self.keeps.forget,
             Ping: self._ping,
         }
 
@@ -206,6 +213,8 @@ class Machine:
                 self._peer_joined(event, now)
             elif type(event) is PeerLost:
                 self._peer_lost(event.peer, now)
+            elif type(event) is Journalled:
+                self.keeps.journalled(event)
         self.timers.run(now)
         self.actors.settle()
         self.placement.place(now)
@@ -252,7 +261,7 @@ class Machine:
             self.fleet.add_node(node)
             self.templates.nodes_changed()
             self.tasks.refuse_infeasible()
-            self._answer_early(now)
+            self._questions.node_joined(now)
         elif hello.role == "engine":
             home = self.fleet.home_of(hello.number)
             if home is None:  # it was given up meanwhile
@@ -377,25 +386,6 @@ class Machine:
         if row is not None and type(row.value) is Stored and row.value.name == message.name:
             self.recovery.rebuild([row])
         self.objects.want(peer.number, message.id)
-
-    def _asked(self, peer: PeerRecord, message: Asked, now: float) -> None:
-        if message.what in views.ABOUT_NODES and not self.fleet.nodes:
-            self._early.append((peer.number, message))
-            return
-        try:
-            answer = views.answer(self, peer, message.what, message.argument, now)
-        except (LookupError, TypeError, ValueError) as error:
-            reply = Answered(message.request, None, f"{message.what}: {error!r}")
-        else:
-            reply = Answered(message.request, answer)
-        self.outbox.send(peer.number, reply)
-
-    def _answer_early(self, now: float) -> None:
-        """There is a node: answer those who asked about nodes before it."""
-        early, self._early = self._early, []
-        for number, message in early:
-            if number in self.peers:
-                self._asked(self.peers[number], message, now)
 
     def _shutdown_requested(self, peer: PeerRecord, message: ShutdownRequested, now: float) -> None:
         self.outbox.act(Stop(message.reason or "shutdown was asked for"))

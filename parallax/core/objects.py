@@ -19,6 +19,9 @@ from parallax.core.records import ObjectRecord, PeerRecord, TaskRecord
 from parallax.core.states import TaskState
 from parallax.messages import Arguments, Chunk, Failure, Stored, Value
 
+HUB = 0
+"""Among those who want a value: the hub, which will keep it. No peer has this number."""
+
 
 class ObjectTable:
     """All objects of the cluster.
@@ -39,6 +42,8 @@ class ObjectTable:
         """Of values and arguments that travel in messages, and are kept here."""
         self.on_unused: Callable[[TaskRecord], None] = lambda task: None
         """Told of actors without handles, by their constructors; set by the table of actors."""
+        self.on_kept: Callable[[ObjectRecord], None] = lambda row: None
+        """Told when an object that the hub itself wants has its value; set by what keeps it."""
         self._peers = peers
         self._outbox = outbox
         self._node_peer = node_peer
@@ -89,7 +94,10 @@ class ObjectTable:
         if row.wanted is not None:
             wanted, row.wanted = row.wanted, None
             for peer in wanted:
-                self._outbox.ready(peer, object_id, value)
+                if peer == HUB:
+                    self.on_kept(row)
+                else:
+                    self._outbox.ready(peer, object_id, value)
         if row.waiters is not None:
             waiters, row.waiters = row.waiters, None
             for task in waiters:
@@ -140,6 +148,13 @@ class ObjectTable:
             row.wanted = [peer]
         elif peer not in row.wanted:
             row.wanted.append(peer)
+
+    def await_value(self, row: ObjectRecord) -> None:
+        """The hub itself waits for the value of this pending object: `on_kept` will be told."""
+        if row.wanted is None:
+            row.wanted = [HUB]
+        elif HUB not in row.wanted:
+            row.wanted.append(HUB)
 
     def discard(self, value: Value | Chunk) -> None:
         """Nobody will use this value or these arguments any more: free the segment, if any."""

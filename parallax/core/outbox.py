@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from parallax.core.journal import Entry
 from parallax.messages import (
     Assignment,
     FromHub,
@@ -31,13 +32,23 @@ class Drop(msgspec.Struct, frozen=True, gc=False):
     reason: str
 
 
+class Journal(msgspec.Struct, frozen=True, gc=False):
+    """Have the journal do this, after all that it was told before.
+
+    `Journalled` with the same ticket tells of its end: what was to be written is on disk then.
+    """
+
+    ticket: int
+    entry: Entry
+
+
 class Stop(msgspec.Struct, frozen=True, gc=False):
     """The cluster is over."""
 
     reason: str
 
 
-Action: TypeAlias = Send | Drop | Stop
+Action: TypeAlias = Send | Drop | Journal | Stop
 
 
 class Outbox:

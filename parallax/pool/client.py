@@ -115,7 +115,7 @@ class Client:
         self.next_item, self.when_item = streams.next_item, streams.when_item
         self.consumed = streams.consumed
         self._questions = Questions(self)
-        self.ask = self._questions.ask
+        self.ask, self.request = self._questions.ask, self._questions.request
 
     # ---- joining and leaving ----------------------------------------------------------------
 

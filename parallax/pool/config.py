@@ -22,6 +22,8 @@ class PoolConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The driver whose end is the end of the pool; 0 for a named pool."""
     connection: str = ""
     """The connection file to write, besides the one in `folder`."""
+    journal: str = ""
+    """The folder of what it keeps: in `folder`, or outside of it for a named pool."""
     env_vars: dict[str, str] = {}
     path: list[str] = []
     """The driver's `sys.path`."""

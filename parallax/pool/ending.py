@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -12,6 +14,7 @@ import psutil
 from parallax.errors import ClusterLostError
 from parallax.net.connection import Connection
 from parallax.pool.config import PoolConfig
+from parallax.pool.journal_file import lock_folder
 from parallax.pool.local import sweep_dead
 
 POLL_S = 0.02
@@ -49,6 +52,19 @@ def end_pool(connection: Connection, config: PoolConfig, timeout_s: float) -> bo
                 Path(path).unlink(missing_ok=True)
         _check_gone(family, store)
     return orderly
+
+
+def drop_journal(folder: Path) -> None:
+    """Remove what an ended pool kept.
+
+    Raises:
+        JournalError: a pool of the same name uses it.
+    """
+    lock = lock_folder(folder)
+    try:
+        shutil.rmtree(folder)
+    finally:
+        os.close(lock)
 
 
 def _family(pid: int) -> list[psutil.Process]:

@@ -8,6 +8,7 @@ from parallax.errors import (
     DeadlockError,
     EngineDiedError,
     InternalError,
+    JournalError,
     NodeDiedError,
     ObjectLostError,
     ObjectStoreFullError,
@@ -28,12 +29,14 @@ _CLASSES: dict[str, type[ParallaxError]] = {
     "deadlock": DeadlockError,
     "engine_died": EngineDiedError,
     "infeasible": UsageError,
+    "journal": JournalError,
     "name_taken": UsageError,
     "node_died": NodeDiedError,
     "object_lost": ObjectLostError,
     "out_of_memory": OutOfMemoryError,
     "store_full": ObjectStoreFullError,
     "timeout": TaskTimeoutError,
+    "usage": UsageError,
 }
 
 

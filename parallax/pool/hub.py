@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from parallax.core.machine import Event, Machine, PeerJoined, PeerLost, Received, Ticked
-from parallax.core.outbox import Action, Drop, Send, Stop
+from parallax.core.outbox import Action, Drop, Journal, Send, Stop
 from parallax.errors import AuthenticationError, ParallaxError, ProtocolError
 from parallax.messages import FromHub, Hello, Left, Refused, Stopped, ToHub, Welcome
 from parallax.net import codec
@@ -27,6 +27,7 @@ from parallax.net.wakeup import Wakeup
 from parallax.pool.admission import Complaints, check_hello
 from parallax.pool.config import PoolConfig
 from parallax.pool.resources import usable_cpus
+from parallax.pool.scribe import Scribe
 from parallax.pool.watch import ProcessWatch
 from parallax.version import VERSION
 
@@ -62,6 +63,7 @@ class Hub:
         self._router.watch(self._wakeup.fileno())
         self._complaints = Complaints()
         self._cores = usable_cpus()
+        self._scribe = Scribe(config, self._wakeup.set, log.warning)
 
     def announce(self) -> None:
         """Write the connection files: from now on the pool can be found."""
@@ -113,6 +115,7 @@ class Hub:
 
     def close(self) -> None:
         """Close the socket, having sent what is left."""
+        self._scribe.close()
         self._router.close(LINGER_S)
         self._watch.close()
 
@@ -137,6 +140,9 @@ class Hub:
         for fd in ready:
             if fd in self._watch:
                 self._router.unwatch(fd)
+            elif fd == self._wakeup.fileno():
+                self._wakeup.clear()
+                events += self._scribe.take()
         for link in links:
             self._read(link, events)
         for number in ended:
@@ -243,6 +249,8 @@ class Hub:
         elif type(action) is Drop:
             self._send(action.peer, [Stopped(action.reason)])
             self._forget(action.peer)
+        elif type(action) is Journal:
+            self._scribe.order(action)
         elif type(action) is Stop:
             self.stop(action.reason)
 

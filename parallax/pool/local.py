@@ -25,6 +25,7 @@ from parallax.pool.paths import (
     PREFIX,
     clusters_folder,
     connection_file,
+    journal_folder,
     private_folder,
     runtime_folder,
     user_id,
@@ -213,6 +214,7 @@ def start_pool(request: PoolRequest, *, owner_pid: int) -> tuple[PoolProcess, Co
         name=request.name,
         owner_pid=owner_pid,
         connection=str(connection_path or ""),
+        journal=str(journal_folder(request.name) if request.name else folder / "journal"),
         env_vars={
             **{name: os.environ.get(name, "1") for name in THREAD_VARIABLES},
             **request.env_vars,

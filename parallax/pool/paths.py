@@ -65,6 +65,16 @@ def runtime_folder() -> Path:
     return (Path(data) if data else home / ".local" / "share") / "jupyter" / "runtime"
 
 
+def journal_folder(name: str) -> Path:
+    """Where the pool of this name keeps what outlives it. Not made by this call."""
+    if folder := os.environ.get("PARALLAX_DATA_DIR"):
+        base = Path(folder)
+    else:
+        data = os.environ.get("XDG_DATA_HOME", "")
+        base = (Path(data) if data else Path.home() / ".local" / "share") / PREFIX
+    return base / "pools" / name
+
+
 def connection_file(name: str) -> Path:
     """The connection file of the pool of this name."""
     if name in RESERVED_NAMES:

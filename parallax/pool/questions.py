@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Callable
 from typing import Any
 
 from parallax.errors import ClusterLostError
-from parallax.messages import Answered, Asked
+from parallax.messages import Answered, Asked, ToHub
 from parallax.pool.membership import Membership
 from parallax.pool.waiter import Waiter
 
@@ -28,6 +29,30 @@ class Questions:
             LookupError: the hub does not know what it was asked about.
             ClusterLostError: no answer.
         """
+        message = self.request(
+            lambda request: Asked(request, what, argument), time.monotonic() + timeout_s
+        )
+        if message is None:
+            raise ClusterLostError(f"the hub did not answer within {timeout_s:g} s")
+        if message.error:
+            raise LookupError(message.error)
+        return message.answer
+
+    def request(
+        self, make: Callable[[int], ToHub], deadline: float, *, lasts: bool = False
+    ) -> Answered | None:
+        """Send what is made of a new number, and wait for its answer.
+
+        Args:
+            deadline: on `time.monotonic`'s clock; infinity waits for ever.
+            lasts: whether it may take long, so that a task gives its CPU up meanwhile.
+
+        Returns:
+            None when there was none in time.
+
+        Raises:
+            ClusterLostError: there is no hub any more.
+        """
         client = self._client
         waiter = Waiter(1)
         answers: list[Answered] = []
@@ -37,16 +62,17 @@ class Questions:
                 raise client.gone()
             self._open[request] = (waiter, answers)
         try:
-            self._channel.post(Asked(request, what, argument))
-            self._channel.wait(waiter, waiter.event, time.monotonic() + timeout_s)
+            self._channel.post(make(request))
+            if lasts:
+                client.block(waiter, deadline, mine=False)
+            else:
+                self._channel.wait(waiter, waiter.event, deadline)
         finally:
             self._open.pop(request, None)
         if not answers:
             client.check()
-            raise ClusterLostError(f"the hub did not answer within {timeout_s:g} s")
-        if answers[0].error:
-            raise LookupError(answers[0].error)
-        return answers[0].answer
+            return None
+        return answers[0]
 
     def answered(self, message: Answered) -> None:
         """The hub has answered. Late, nobody may wait for it any more."""

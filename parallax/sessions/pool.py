@@ -14,6 +14,7 @@ from parallax.messages import Arguments, Chunk, FailedRetried, Failure, JobOpene
 from parallax.pool.calls import NO_ARGUMENTS, pack_call
 from parallax.pool.client import Client
 from parallax.pool.context import engine
+from parallax.pool.keeper import PoolKeeper
 from parallax.refs import ObjectRef, RefOwner, check_owner
 from parallax.serial.values import pack
 from parallax.sessions.bindings import Binder, Binding, MakeTemplate, make_template
@@ -54,6 +55,7 @@ class PoolSession:
         self.cluster = client.cluster
         self.binder = Binder(client, _note)
         self.actors = PoolActors(self)
+        self.keeper = PoolKeeper(client)
         self._jobs = JobChooser(self.cluster, self.open_job)
         self._printer = TaskPrinter(lambda call: client.channel.later(call))
         self._on_close = on_close

@@ -109,6 +109,38 @@ class Actors(Protocol):
         """End an actor's process now. Does not wait."""
 
 
+class Keeper(Protocol):
+    """The results that a session keeps by name. Thread-safe."""
+
+    def keep(self, object_id: int, name: str) -> None:
+        """Keep the value, now or when there is one. Waits until that is safe.
+
+        Raises:
+            UsageError: the value contains refs.
+            ObjectLostError: there will be no value.
+            JournalError: it could not be written.
+        """
+
+    def forget(self, name: str) -> None:
+        """Keep it no more. Waits until that is safe.
+
+        Raises:
+            UsageError: there is no such name.
+        """
+
+    def recall(self, name: str, timeout_s: float | None) -> Any:
+        """The value, or the error of the task that was to make it. Waits for the task.
+
+        Raises:
+            UsageError: there is no such name.
+            ObjectLostError: it was promised, and the pool ended; or its file is damaged.
+            GetTimeoutError: the task has not ended in time.
+        """
+
+    def names(self) -> list[dict[str, Any]]:
+        """What is known of each name, the oldest first."""
+
+
 class Session(Protocol):
     """A connection to something that runs tasks. Thread-safe."""
 
@@ -122,6 +154,10 @@ class Session(Protocol):
     @property
     def actors(self) -> Actors:
         """Its actors."""
+
+    @property
+    def keeper(self) -> Keeper:
+        """What it keeps."""
 
     @property
     def owner(self) -> RefOwner:

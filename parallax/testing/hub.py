@@ -128,7 +128,7 @@ class SimHub:
                 self._present.add(event.peer)
             elif isinstance(event, PeerLost):
                 self._present.discard(event.peer)
-            elif isinstance(event, Ticked) or event.peer not in self._present:
+            elif not isinstance(event, Received) or event.peer not in self._present:
                 continue
             elif isinstance(event.message, ActorCreated):
                 self.submitted[event.message.spec.id] = 1

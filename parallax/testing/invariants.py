@@ -232,6 +232,7 @@ def _references(machine: Machine) -> Iterator[str]:
         counted.update(task.refs)
     for row in machine.objects.rows.values():
         counted.update(row.contained or ())
+    counted.update(wish.object_id for wish in machine.keeps.wishes.values())
     for actor in machine.actors.rows.values():
         counted.update([actor.id] if actor.detached else ())
         constructor = actor.constructor

@@ -79,3 +79,21 @@ def test_name_and_all_contradict_each_other(here: Here) -> None:
         code, _, err = here(what, "nightly", "--all")
         assert code == 2
         assert "not both" in err
+
+
+def test_what_it_kept_goes_with_it_unless_told_otherwise(
+    here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given pools that keep a result
+    monkeypatch.setenv("PARALLAX_DATA_DIR", str(tmp_path))
+    folder = tmp_path / "pools" / "keeping"
+    for arguments, said in ((["--keep"], f"What it kept is in {folder}."), ([], "is gone, too")):
+        with parallax.init(name="keeping", num_cpus=1):
+            assert [kept.name for kept in parallax.recall()] == (["x"] if folder.exists() else [])
+            parallax.keep(parallax.put(1), "x")
+        # When
+        code, out, _ = here("stop", "keeping", *arguments)
+        # Then
+        assert code == 0
+        assert said in " ".join(out.split())
+        assert folder.exists() == bool(arguments)

@@ -29,6 +29,7 @@ def test_code_runs(path: Path, tmp_path: Path) -> None:
     environment = {
         **os.environ,
         "JUPYTER_RUNTIME_DIR": str(tmp_path / "runtime"),
+        "PARALLAX_DATA_DIR": str(tmp_path / "data"),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
     }

@@ -68,6 +68,8 @@ def _of(hint: Any, ints: Any) -> Any:
 def _constrained(base: Any, meta: msgspec.Meta, ints: Any) -> Any:
     if base is float:
         return st.floats(meta.ge, meta.le, allow_nan=False)
+    if base is str:
+        return st.text(min_size=meta.min_length or 0, max_size=8)
     if ints is not None:
         return ints.filter(
             lambda n: (meta.ge is None or n >= meta.ge) and (meta.le is None or n <= meta.le)

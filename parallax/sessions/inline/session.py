@@ -29,6 +29,7 @@ from parallax.serial.functions import ship
 from parallax.serial.values import Packed, pack, unpack
 from parallax.sessions.inline.actors import InlineActors, current_actor
 from parallax.sessions.inline.book import ENGINE, InlineBook
+from parallax.sessions.inline.keeper import InlineKeeper
 from parallax.sessions.inline.objects import InlineObject
 from parallax.sessions.inline.runner import InlineRunner
 from parallax.sessions.inline.tasks import InlineStream, InlineTask, running
@@ -71,6 +72,7 @@ class InlineSession:
         """What the variables were before."""
         os.environ.update(env_vars)
         self.actors = InlineActors(self, self._book)
+        self.keeper = InlineKeeper(self._book, self._settle)
         register_owner(self)
 
     @property

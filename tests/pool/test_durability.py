@@ -1,0 +1,211 @@
+"""What a named pool keeps survives the `kill -9` of its hub."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import parallax as px
+from parallax.errors import JournalError, ObjectLostError, UsageError
+from parallax.pool.paths import journal_folder
+from parallax.sessions.current import current
+from tests.conformance.gates import Gate
+from tests.pool.clusters import Driver, process, wait_gone, wait_until
+
+NAME = "durable"
+
+
+@pytest.fixture(autouse=True)
+def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Names of these tests meet nobody else's; pools that are left are ended."""
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "runtime"))
+    monkeypatch.setenv("PARALLAX_DATA_DIR", str(tmp_path / "data"))
+    px.shutdown()
+    yield
+    px.shutdown()
+    for pool in px.pools():
+        pool.stop()
+
+
+def begin() -> str:
+    """Join the pool, or start it; its cluster."""
+    px.init(name=NAME, num_cpus=1)
+    return current().cluster
+
+
+def kill() -> None:
+    """Kill the hub, and wait until nothing of the pool is left."""
+    cluster = current().cluster
+    process(cluster, "parallax-hub").kill()
+    wait_until(lambda: not px.is_initialized())
+    px.shutdown()
+    wait_gone(cluster)
+
+
+def test_acknowledged_results_survive_the_kill_of_the_hub() -> None:
+    first = begin()
+    px.keep(px.put("small"), "small")
+    px.keep(px.put(np.arange(1 << 20)), "large")
+    failed = px.remote(divmod).remote(1, 0)
+    px.wait([failed])
+    px.keep(failed, "failed")
+    held = px.recall("large")
+    kill()
+    assert begin() != first
+    assert px.recall("small") == "small"
+    assert (px.recall("large") == np.arange(1 << 20)).all()
+    with pytest.raises(ZeroDivisionError):
+        px.recall("failed")
+    assert [kept.state for kept in px.recall()] == ["kept", "kept", "failed"]
+    px.forget("large")
+    assert (held == np.arange(1 << 20)).all()
+    kill()
+    begin()
+    assert [kept.name for kept in px.recall()] == ["small", "failed"]
+
+
+def test_every_acknowledged_result_is_there_whenever_the_hub_is_killed() -> None:
+    begin()
+    script = f"""
+        px.init({NAME!r})
+        for i in range(10**6):
+            px.keep(px.put([i, bytes((1 << 17) * (i % 3 == 0))]), f"n{{i}}")
+            say(kept=i)
+    """
+    with Driver(script) as driver:
+        while (last := driver.hear()["kept"]) < 20:
+            pass
+        process(current().cluster, "parallax-hub").kill()
+        rest, _ = driver.process.communicate(timeout=20)
+    last += rest.count("kept")
+    kill_is_noticed()
+    begin()
+    names = {kept.name for kept in px.recall()}
+    assert {f"n{i}" for i in range(last + 1)} <= names
+    assert len(names) <= last + 2
+    for i in range(last + 1):
+        assert px.recall(f"n{i}") == [i, bytes((1 << 17) * (i % 3 == 0))]
+
+
+def kill_is_noticed() -> None:
+    cluster = current().cluster
+    wait_until(lambda: not px.is_initialized())
+    px.shutdown()
+    wait_gone(cluster)
+
+
+def test_a_result_is_kept_although_the_kernel_that_wanted_it_is_gone(tmp_path: Path) -> None:
+    begin()
+    gate = Gate(str(tmp_path / "gate"))
+    script = f"""
+        from tests.conformance.gates import Gate
+        from tests.conformance.tasks import same, stop_at
+        px.init({NAME!r})
+        px.keep(same.remote(stop_at.remote(Gate({gate.folder!r}))), "later")
+        say(done=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    with Driver(script) as driver:
+        driver.hear()
+        assert driver.end()[0] == -signal.SIGKILL
+    assert px.recall()[0].state == "pending"
+    gate.open()
+    assert px.recall("later") == 1
+    kill()
+    begin()
+    assert px.recall("later") == 1
+
+
+def test_what_had_not_ended_is_reported_as_lost(tmp_path: Path) -> None:
+    begin()
+    gate = Gate(str(tmp_path / "gate"))
+    px.keep(px.remote(gate.pass_through).remote(), "never")
+    kill()
+    begin()
+    with pytest.raises(ObjectLostError, match="the pool ended before that"):
+        px.recall("never")
+    assert px.recall()[0].state == "lost"
+    px.keep(px.put(1), "never")
+    assert px.recall("never") == 1
+
+
+def test_a_damaged_journal_does_not_keep_the_pool_from_starting() -> None:
+    begin()
+    px.keep(px.put(1), "x")
+    kill()
+    (journal_folder(NAME) / "journal.sqlite").write_bytes(b"rubbish" * 1000)
+    begin()
+    assert px.recall() == []
+    assert "was damaged" in px.pools()[0].logs["hub"].read_text()
+    px.keep(px.put(2), "x")
+    assert px.recall("x") == 2
+
+
+def test_a_second_pool_of_the_same_name_cannot_use_the_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin()
+    px.keep(px.put(1), "x")
+    px.shutdown()
+    # Another runtime folder: the pools do not see each other, but share the journal's folder.
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "runtime2"))
+        begin()
+        for use in (lambda: px.keep(px.put(2), "x"), lambda: px.recall("x"), px.recall):
+            with pytest.raises(JournalError, match="in use by another pool of this name"):
+                use()
+        px.shutdown()
+        (pool,) = px.pools()
+        with pytest.raises(JournalError, match="in use by another pool"):
+            pool.stop()
+    begin()
+    assert px.recall("x") == 1
+
+
+def test_nothing_is_written_for_what_is_not_kept() -> None:
+    begin()
+    assert px.get(px.remote(abs).remote(-1)) == 1
+    hub = process(current().cluster, "parallax-hub")
+    assert hub.num_threads() == 1
+    assert "sqlite" not in Path(f"/proc/{hub.pid}/maps").read_text()
+    assert px.recall() == []
+    with suppress(UsageError):
+        px.recall("x")
+    assert not journal_folder(NAME).exists()
+
+
+def test_a_terminated_hub_leaves_the_journal_and_stop_drops_it() -> None:
+    cluster = begin()
+    px.keep(px.put(1), "x")
+    os.kill(process(cluster, "parallax-hub").pid, signal.SIGTERM)
+    kill_is_noticed()
+    begin()
+    assert px.recall("x") == 1
+    px.shutdown()
+    (pool,) = px.pools()
+    assert pool.journal == journal_folder(NAME)
+    assert pool.stop(keep=True)
+    begin()
+    assert px.recall("x") == 1
+    px.shutdown()
+    (pool,) = px.pools()
+    assert pool.stop()
+    assert not journal_folder(NAME).exists()
+    begin()
+    assert px.recall() == []
+
+
+def test_a_value_that_the_store_has_lost_is_rebuilt_and_kept() -> None:
+    cluster = begin()
+    ref = px.remote(np.ones).remote(1 << 18)
+    px.wait([ref])
+    for segment in Path("/dev/shm").glob(f"*{cluster}*/objects/*"):
+        segment.unlink()
+    px.keep(ref, "again")
+    assert px.recall("again").sum() == 1 << 18

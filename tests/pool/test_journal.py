@@ -1,0 +1,243 @@
+"""The journal on disk: what it survives, and what it says of damage."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from parallax.core.journal import Entry, Forget, Journalled, Keep, Promise, Recall
+from parallax.core.outbox import Journal as Order
+from parallax.messages import Failure, Stored
+from parallax.pool import kept_values
+from parallax.pool.journal import Journal
+from parallax.pool.journal_file import FILE
+from parallax.pool.kept_values import read_kept
+from parallax.serial.values import pack
+
+_tickets = itertools.count(1)
+LARGE = Stored("large", 1 << 20, 1)
+
+
+def _read(name: str) -> tuple[memoryview, list[memoryview]]:
+    """A store of one value."""
+    if name != LARGE.name:
+        raise KeyError(name)
+    packed = pack(bytes(1 << 20))
+    return memoryview(packed.data), packed.buffers
+
+
+def journal_in(folder: Path) -> Journal:
+    return Journal(folder, _read, lasting=True)
+
+
+def do(journal: Journal, *entries: Entry) -> list[Journalled]:
+    return journal.apply([Order(next(_tickets), entry) for entry in entries])
+
+
+def recall(journal: Journal, name: str) -> Any:
+    (done,) = do(journal, Recall(name))
+    return done.failure or done.answer
+
+
+def end(journal: Journal) -> None:
+    """What the kernel does when the hub is killed."""
+    journal.close()
+    if journal._lock >= 0:
+        os.close(journal._lock)
+
+
+def test_what_was_kept_is_there_for_the_next_hub(tmp_path: Path) -> None:
+    first = journal_in(tmp_path / "j")
+    failure = Failure("task", "ValueError: no", b"data", 7)
+    done = do(
+        first,
+        Keep("a", "job", b"v"),
+        Keep("b", "", LARGE),
+        Keep("c", "", failure),
+        Promise("d", ""),
+    )
+    assert [one.failure for one in done] == [None] * 4
+    assert recall(first, "") != []
+    end(first)
+    second = journal_in(tmp_path / "j")
+    assert recall(second, "a") == {"value": b"v"}
+    assert read_kept(recall(second, "b")["file"]) == bytes(1 << 20)
+    assert recall(second, "c") == failure
+    assert "the pool ended before that" in recall(second, "d").message
+    rows = {row["name"]: row for row in recall(second, "")}
+    assert list(rows) == ["a", "b", "c", "d"]
+    assert [row["state"] for row in rows.values()] == ["kept", "kept", "failed", "lost"]
+    assert (rows["a"]["job"], rows["a"]["size_bytes"]) == ("job", 1)
+    end(second)
+
+
+def test_large_values_are_files_that_go_with_their_names(tmp_path: Path) -> None:
+    journal = journal_in(tmp_path)
+    do(journal, Keep("a", "", LARGE), Keep("b", "", LARGE), Keep("c", "", LARGE))
+    assert len(list((tmp_path / "values").iterdir())) == 3
+    assert (tmp_path / FILE).stat().st_size < 1 << 20
+    do(journal, Forget("a"), Keep("b", "", b"small"))
+    (file,) = (tmp_path / "values").iterdir()
+    assert recall(journal, "c") == {"file": str(file)}
+    end(journal)
+
+
+def test_questions_make_no_folder(tmp_path: Path) -> None:
+    journal = journal_in(tmp_path / "j")
+    assert recall(journal, "") == []
+    assert "Nothing is kept here" in recall(journal, "x").message
+    (done,) = do(journal, Forget("x"))
+    assert done.failure is not None
+    assert not (tmp_path / "j").exists()
+
+
+def test_an_unknown_name_is_told_what_is_near(tmp_path: Path) -> None:
+    journal = journal_in(tmp_path)
+    do(journal, Keep("forest", "", b"v"))
+    assert "Did you mean 'forest'?" in recall(journal, "forrest").message
+    assert "parallax.recall() lists" in recall(journal, "xyz").message
+    end(journal)
+
+
+def test_one_journal_is_one_hubs(tmp_path: Path) -> None:
+    first, second = journal_in(tmp_path), journal_in(tmp_path)
+    do(first, Keep("a", "", b"v"))
+    (done,) = do(second, Keep("a", "", b"other"))
+    assert done.failure is not None
+    assert done.failure.kind == "journal"
+    assert "in use by another pool" in done.failure.message
+    assert recall(first, "a") == {"value": b"v"}
+    end(first)
+    assert recall(second, "a") == {"value": b"v"}
+    end(second)
+
+
+def test_a_write_that_was_not_acknowledged_leaves_nothing(tmp_path: Path) -> None:
+    first = journal_in(tmp_path)
+    do(first, Keep("a", "", LARGE))
+    end(first)
+    half = tmp_path / "values" / "half-written"
+    half.write_bytes(b"PLX")
+    second = journal_in(tmp_path)
+    assert read_kept(recall(second, "a")["file"]) == bytes(1 << 20)
+    assert not half.exists()
+    end(second)
+
+
+def test_a_journal_of_another_version_is_left_alone(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / FILE) as database:
+        database.execute("PRAGMA user_version = 99")
+    before = (tmp_path / FILE).read_bytes()
+    journal = journal_in(tmp_path)
+    for entry in (Keep("a", "", b"v"), Recall("a"), Recall("")):
+        (done,) = do(journal, entry)
+        assert done.failure is not None
+        assert "is of version 99, and this parallax reads version 1" in done.failure.message
+    assert (tmp_path / FILE).read_bytes() == before
+    end(journal)
+
+
+def test_of_a_damaged_journal_what_can_be_read_is_there(tmp_path: Path) -> None:
+    first = journal_in(tmp_path)
+    do(first, *(Keep(f"n{i}", "", bytes([i]) * 3000) for i in range(100)), Keep("f", "", LARGE))
+    end(first)
+    data = bytearray((tmp_path / FILE).read_bytes())
+    middle = len(data) // 2 // 4096 * 4096
+    data[middle : middle + 8192] = b"\xff" * 8192
+    (tmp_path / FILE).write_bytes(data)
+    second = journal_in(tmp_path)
+    rows = recall(second, "")
+    assert 50 < len(rows) < 101
+    for row in rows:
+        if row["name"] != "f":
+            number = int(row["name"][1:])
+            assert recall(second, row["name"]) == {"value": bytes([number]) * 3000}
+    assert "could be read" in second.notes[0]
+    assert (tmp_path / "damaged-1" / FILE).read_bytes() == data
+    do(second, Keep("new", "", b"v"))
+    end(second)
+    third = journal_in(tmp_path)
+    assert len(recall(third, "")) == len(rows) + 1
+    assert third.notes == []
+    end(third)
+
+
+@pytest.mark.parametrize(
+    "rubbish", [b"no database at all" * 500, b"SQLite format 3\0" + b"\1" * 9000]
+)
+def test_rubbish_in_place_of_a_journal_is_put_aside_with_the_values(
+    tmp_path: Path, rubbish: bytes
+) -> None:
+    first = journal_in(tmp_path)
+    do(first, Keep("a", "", LARGE))
+    (file,) = (tmp_path / "values").iterdir()
+    end(first)
+    (tmp_path / FILE).write_bytes(rubbish)
+    second = journal_in(tmp_path)
+    assert recall(second, "") == []
+    assert {path.name for path in (tmp_path / "damaged-1").iterdir()} >= {FILE, file.name}
+    do(second, Keep("b", "", b"v"))
+    assert recall(second, "b") == {"value": b"v"}
+    end(second)
+
+
+@pytest.mark.parametrize("cut", [True, False])
+def test_a_value_whose_file_is_damaged_is_lost_alone(tmp_path: Path, cut: bool) -> None:
+    journal = journal_in(tmp_path)
+    do(journal, Keep("a", "", LARGE), Keep("b", "", b"v"))
+    (file,) = (tmp_path / "values").iterdir()
+    file.write_bytes(b"PLX") if cut else file.unlink()
+    lost = recall(journal, "a")
+    assert lost.kind == "object_lost"
+    assert ("has 3 bytes" if cut else "is gone") in lost.message
+    assert recall(journal, "b") == {"value": b"v"}
+    end(journal)
+
+
+def test_a_value_that_left_the_store_is_reported_as_lost(tmp_path: Path) -> None:
+    journal = journal_in(tmp_path)
+    done = do(journal, Keep("a", "", Stored("gone", 1, 1)), Keep("b", "", b"v"))
+    assert [one.lost for one in done] == [True, False]
+    assert recall(journal, "b") == {"value": b"v"}
+    end(journal)
+
+
+def test_a_full_disk_costs_one_value_and_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = journal_in(tmp_path)
+    do(journal, Keep("a", "", b"old"))
+
+    def full(fd: int, pieces: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(kept_values, "write_all", full)
+    done = do(journal, Keep("a", "", LARGE), Keep("b", "", b"v"))
+    assert done[0].failure is not None
+    assert "No space left" in done[0].failure.message
+    assert done[1].failure is None
+    assert recall(journal, "a") == {"value": b"old"}
+    assert list((tmp_path / "values").iterdir()) == []
+    end(journal)
+
+
+def test_a_folder_that_cannot_be_made_is_an_error_for_whoever_keeps(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    journal = journal_in(tmp_path / "file" / "j")
+    (done,) = do(journal, Keep("a", "", b"v"))
+    assert done.failure is not None
+    assert "NotADirectoryError" in done.failure.message
+
+
+def test_failures_come_back_as_they_were(tmp_path: Path) -> None:
+    journal = journal_in(tmp_path)
+    failure = Failure("task", "ümlaut", bytes(range(256)), 5)
+    do(journal, Keep("a", "", failure))
+    assert msgspec.structs.astuple(recall(journal, "a")) == msgspec.structs.astuple(failure)
+    end(journal)
