@@ -52,6 +52,7 @@ class ActorRecord:
         "constructor",
         "detached",
         "engine",
+        "enlisted",
         "failure",
         "id",
         "info",
@@ -82,6 +83,8 @@ class ActorRecord:
         """By which it can be found; empty when it cannot."""
         self.namespace = ""
         self.detached = False
+        self.enlisted = False
+        """Its recipe is in the journal."""
         self.info = b""
         self.state = ActorState.PENDING
         self.engine: EngineRecord | None = None

@@ -15,6 +15,8 @@ call that was cancelled, and runs on, keeps no actor that nobody can reach: it h
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from parallax.core.actor_calls import ActorCalls, check_spec, new_task
 from parallax.core.actor_failures import died, name_taken, not_made, unavailable
 from parallax.core.actor_records import ActorRecord, ActorState
@@ -71,6 +73,10 @@ class ActorTable:
         self._outbox = outbox
         self._timers = timers
         self._touched: dict[int, ActorRecord] = {}
+        self.on_alive: Callable[[ActorRecord], None] = lambda actor: None
+        """Told of each actor that was constructed, also when that was done again."""
+        self.on_dead: Callable[[ActorRecord], None] = lambda actor: None
+        """Told of each named actor that will not come back, while it still has its name."""
         objects.on_unused = self._on_unused
         tasks.actors = self
 
@@ -248,6 +254,7 @@ class ActorTable:
         actor.engine = engine
         actor.sent.clear()
         actor.state = ActorState.ALIVE
+        self.on_alive(actor)
         self._touched[actor.id] = actor
 
     def _keep_row(self, actor: ActorRecord, constructor: TaskRecord) -> None:
@@ -284,6 +291,7 @@ class ActorTable:
         actor.failure = failure
         actor.constructor = actor.engine = None
         if actor.name:
+            self.on_dead(actor)
             del self.names[actor.namespace, actor.name]
             actor.name = ""
         for task in list(actor.calls.values()):
@@ -320,6 +328,8 @@ class ActorTable:
         if again:
             self._restart(actor, constructor)
         else:
+            if failure.kind == "node_died":  # the pool goes down; the next one may have it again
+                actor.enlisted = False
             self._end(actor, why)
 
     def _restart(self, actor: ActorRecord, constructor: TaskRecord) -> None:

@@ -11,13 +11,11 @@ does things in the order in which it was told, so nobody sees less than what was
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable
-
 from parallax.core.jobs import JobTable
-from parallax.core.journal import Entry, Forget, Journalled, Keep, Promise, Recall
+from parallax.core.journal import Forget, Journalled, Keep, Promise, Recall
+from parallax.core.journal_desk import JournalDesk
 from parallax.core.objects import ObjectTable, gone
-from parallax.core.outbox import Journal, Outbox
+from parallax.core.outbox import Outbox
 from parallax.core.records import ObjectRecord, PeerRecord
 from parallax.core.recovery import Recovery
 from parallax.messages import (
@@ -57,11 +55,17 @@ class Keeps:
         objects: where values come from; held from the wish until it is on disk.
         recovery: rebuilds what was lost before it was written.
         jobs: what a kept value says it comes from.
-        outbox: where the journal is told, and clients are answered.
+        outbox: where clients are answered.
+        desk: where the journal is told.
     """
 
     def __init__(
-        self, objects: ObjectTable, recovery: Recovery, jobs: JobTable, outbox: Outbox
+        self,
+        objects: ObjectTable,
+        recovery: Recovery,
+        jobs: JobTable,
+        outbox: Outbox,
+        desk: JournalDesk,
     ) -> None:
         self.wishes: dict[str, Wish] = {}
         self._waiting: dict[int, list[Wish]] = {}
@@ -70,9 +74,7 @@ class Keeps:
         self._recovery = recovery
         self._jobs = jobs
         self._outbox = outbox
-        self._tickets = itertools.count(1)
-        self._open: dict[int, Callable[[Journalled], None]] = {}
-        """What to do when the journal has done it, by ticket."""
+        self._desk = desk
         objects.on_kept = self._has_value
 
     # ---- what clients say ---------------------------------------------------------------------
@@ -103,7 +105,7 @@ class Keeps:
             self._answer(asker, done)
 
         # On disk as well: after the hub's end the name says that it never came to be.
-        self._tell(Promise(wish.name, wish.job), promised)
+        self._desk.tell(Promise(wish.name, wish.job), promised)
         self._await(wish, row)
 
     def recall(self, peer: PeerRecord, message: RecallRequested, now: float) -> None:
@@ -118,14 +120,14 @@ class Keeps:
         """Keep nothing under a name any more, also what only was to be kept."""
         self._give_up(message.name, _forgotten(message.name))
         asker = (peer.number, message.request)
-        self._tell(Forget(message.name), lambda done: self._answer(asker, done))
+        self._desk.tell(Forget(message.name), lambda done: self._answer(asker, done))
 
     def _recall(self, asker: Asker, name: str) -> None:
         wish = self.wishes.get(name)
         if wish is not None:
             wish.askers.append(asker)
         else:
-            self._tell(Recall(name), lambda done: self._answer(asker, done))
+            self._desk.tell(Recall(name), lambda done: self._answer(asker, done))
 
     # ---- what happens to values -----------------------------------------------------------------
 
@@ -142,7 +144,7 @@ class Keeps:
 
     def _write(self, wish: Wish, value: Value) -> None:
         wish.value = value
-        self._tell(Keep(wish.name, wish.job, value), lambda done: self._written(wish, done))
+        self._desk.tell(Keep(wish.name, wish.job, value), lambda done: self._written(wish, done))
 
     def _written(self, wish: Wish, done: Journalled) -> None:
         if self.wishes.get(wish.name) is not wish:  # forgotten or replaced meanwhile
@@ -179,17 +181,7 @@ class Keeps:
                 self._refuse(asker, why)
             self._objects.drop([wish.object_id])
 
-    # ---- the journal ----------------------------------------------------------------------------
-
-    def journalled(self, done: Journalled) -> None:
-        """The journal has done something."""
-        self._open.pop(done.ticket)(done)
-
-    def _tell(self, entry: Entry, then: Callable[[Journalled], None]) -> int:
-        ticket = next(self._tickets)
-        self._open[ticket] = then
-        self._outbox.act(Journal(ticket, entry))
-        return ticket
+    # ---- answers ------------------------------------------------------------------------------
 
     def _answer(self, asker: Asker, done: Journalled) -> None:
         if done.failure is not None:

@@ -19,7 +19,8 @@ from parallax.core.fleet import Fleet
 from parallax.core.frugality import Frugality
 from parallax.core.interrupts import Interrupts
 from parallax.core.jobs import JobRecord, JobTable
-from parallax.core.journal import Journalled
+from parallax.core.journal import JournalAttached, Journalled
+from parallax.core.journal_desk import JournalDesk
 from parallax.core.keeps import Keeps
 from parallax.core.liveness import Liveness
 from parallax.core.objects import ObjectTable
@@ -27,6 +28,7 @@ from parallax.core.outbox import Action, Drop, Outbox, Stop
 from parallax.core.placement import Placement
 from parallax.core.questions import Questions
 from parallax.core.ready import ReadyTable
+from parallax.core.recipes import Recipes
 from parallax.core.records import EngineRecord, PeerRecord, TaskRecord, Template
 from parallax.core.recovery import Recovery
 from parallax.core.resources import NodeRecord
@@ -105,7 +107,7 @@ class Ticked(msgspec.Struct, frozen=True, gc=False):
     """Time has passed."""
 
 
-Event: TypeAlias = PeerJoined | PeerLost | Received | Journalled | Ticked
+Event: TypeAlias = PeerJoined | PeerLost | Received | JournalAttached | Journalled | Ticked
 
 
 class Machine:
@@ -159,7 +161,11 @@ class Machine:
         )
         self.timeline: deque[tuple[str, int, int, int, float, float]] = deque(maxlen=MAX_TIMELINE)
         """Function, task, job, engine, when it began (engine's clock), how long it took."""
-        self.keeps = Keeps(self.objects, self.recovery, self.jobs, self.outbox)
+        self.desk = JournalDesk(self.outbox)
+        self.keeps = Keeps(self.objects, self.recovery, self.jobs, self.outbox, self.desk)
+        self.recipes = Recipes(
+            self.actors, self.objects, self.templates, self.jobs, self.outbox, self.desk
+        )
         self._questions = Questions(self)
         self._handlers: dict[type, Callable[[PeerRecord, Any, float], None]] = {
             JobOpened: self._job_opened,
@@ -214,7 +220,9 @@ class Machine:
             elif type(event) is PeerLost:
                 self._peer_lost(event.peer, now)
             elif type(event) is Journalled:
-                self.keeps.journalled(event)
+                self.desk.journalled(event)
+            elif type(event) is JournalAttached:
+                self.recipes.begin(event, now)
         self.timers.run(now)
         self.actors.settle()
         self.placement.place(now)

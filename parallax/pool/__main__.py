@@ -99,6 +99,7 @@ def _run_hub(
     try:
         if _ended(node_pid):  # before there was a handler
             hub.stop("the node agent did not start")
+        hub.attach_journal()
         hub.announce()
         hub.run()
     except BaseException:

@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
+from parallax.core.journal import JournalAttached
 from parallax.core.machine import Event, Machine, PeerJoined, PeerLost, Received, Ticked
 from parallax.core.outbox import Action, Drop, Journal, Send, Stop
 from parallax.errors import AuthenticationError, ParallaxError, ProtocolError
@@ -26,6 +27,7 @@ from parallax.net.router import Router
 from parallax.net.wakeup import Wakeup
 from parallax.pool.admission import Complaints, check_hello
 from parallax.pool.config import PoolConfig
+from parallax.pool.paths import JOURNAL_FILE
 from parallax.pool.resources import usable_cpus
 from parallax.pool.scribe import Scribe
 from parallax.pool.watch import ProcessWatch
@@ -39,6 +41,8 @@ AWAKE_S = 0.00015
 for the result of one small task sends the next one as soon as it has it."""
 LINGER_S = 0.2
 """For the last words to reach those who can still hear them."""
+RECOVERY_S = 10.0
+"""For the journal to be read before the pool can be joined; a disk that hangs must not stop it."""
 TRAIL_FRAMES = 12
 """Of the traceback that users get to see of a bug."""
 
@@ -64,6 +68,17 @@ class Hub:
         self._complaints = Complaints()
         self._cores = usable_cpus()
         self._scribe = Scribe(config, self._wakeup.set, log.warning)
+
+    def attach_journal(self) -> None:
+        """What outlived an earlier hub is there again before anybody is let in."""
+        if not self.config.name:
+            return
+        used = Path(self.config.journal, JOURNAL_FILE).exists()
+        self._digest([JournalAttached(used, time.time())])
+        if used:
+            if not self._scribe.wait(RECOVERY_S):
+                log.warning("the journal is not read after %g s; it comes later", RECOVERY_S)
+            self._digest(self._scribe.take())
 
     def announce(self) -> None:
         """Write the connection files: from now on the pool can be found."""
@@ -98,8 +113,7 @@ class Hub:
                 events = self._collect(self._timeout_s(), AWAKE_S if is_brisk else 0.0)
                 if self.stopped:
                     break
-                for action in self.machine.handle(events, time.monotonic()):
-                    self._do(action)
+                self._digest(events)
                 is_brisk = type(events[0]) is Received and self._has_spare_core()
         except Exception:
             # A bug. The cluster's state may be wrong from here on, so it ends; the users hear why.
@@ -118,6 +132,10 @@ class Hub:
         self._scribe.close()
         self._router.close(LINGER_S)
         self._watch.close()
+
+    def _digest(self, events: Sequence[Event]) -> None:
+        for action in self.machine.handle(events, time.monotonic()):
+            self._do(action)
 
     # ---- in ---------------------------------------------------------------------------------
 

@@ -22,7 +22,16 @@ from typing import Any
 
 import msgspec
 
-from parallax.core.journal import Forget, Journalled, Keep, Promise, Recall
+from parallax.core.journal import (
+    Enlist,
+    Forget,
+    Journalled,
+    Keep,
+    Muster,
+    Promise,
+    Recall,
+    Strike,
+)
 from parallax.core.outbox import Journal as Order
 from parallax.errors import JournalError
 from parallax.messages import Failure, Stored
@@ -34,7 +43,8 @@ from parallax.pool.journal_file import (
     open_database,
 )
 from parallax.pool.journal_names import unknown_name
-from parallax.pool.kept_values import KeptValues, ReadParts
+from parallax.pool.kept_values import KeptValues, ValueStore
+from parallax.pool.recipe_rows import RecipeRows
 
 
 class Journal:
@@ -42,16 +52,17 @@ class Journal:
 
     Args:
         folder: made when something is first kept.
-        read_parts: reads a value from the pool's store.
+        store: the pool's, where large values are.
         lasting: whether it shall survive more than this hub; if not, nothing waits for the disk.
     """
 
-    def __init__(self, folder: Path, read_parts: ReadParts, *, lasting: bool) -> None:
+    def __init__(self, folder: Path, store: ValueStore, *, lasting: bool) -> None:
         self.folder = folder
         self.notes: list[str] = []
         """What its owner should read of the journal's state, since last looked."""
         self._lasting = lasting
-        self._values = KeptValues(folder / "values", read_parts, lasting=lasting)
+        self._values = KeptValues(folder / "values", store, lasting=lasting)
+        self._recipes = RecipeRows(self._values)
         self._lock = -1
         self._database: sqlite3.Connection | None = None
 
@@ -90,7 +101,7 @@ class Journal:
             if is_new:  # what an earlier hub has promised
                 database.execute("UPDATE kept SET state = 'lost' WHERE state = 'pending'")
             known = {row[0] for row in database.execute("SELECT file FROM kept WHERE file != ''")}
-            self._values.tidy(known, damaged)
+            self._values.tidy(known | self._recipes.files(database), damaged)
             self._database = database
         return self._database
 
@@ -112,11 +123,17 @@ class Journal:
         entry = order.entry
         if isinstance(entry, Keep):
             return self._keep(database, order.ticket, entry)
+        if isinstance(entry, Enlist):
+            return self._enlist(database, order.ticket, entry)
         if isinstance(entry, Promise):
             self._write(database, entry.name, "pending", entry.job)
         elif isinstance(entry, Forget):
             if not self._remove(database, entry.name):
                 return Journalled(order.ticket, failure=_unknown(database, entry.name))
+        elif isinstance(entry, Strike):
+            self._recipes.remove(database, entry.namespace, entry.name)
+        elif isinstance(entry, Muster):
+            return Journalled(order.ticket, self._recipes.read(database, self.notes))
         elif isinstance(entry, Recall):
             if entry.name:
                 return self._recall(database, order.ticket, entry.name)
@@ -139,6 +156,15 @@ class Journal:
         else:
             size = len(value)
             self._write(database, entry.name, "kept", entry.job, size=size, value=value)
+        return Journalled(ticket)
+
+    def _enlist(self, database: sqlite3.Connection, ticket: int, entry: Enlist) -> Journalled:
+        try:
+            self._recipes.write(database, entry.recipe)
+        except KeyError:
+            return Journalled(ticket, lost=True)
+        except OSError as error:
+            return Journalled(ticket, failure=self._failure(error))
         return Journalled(ticket)
 
     def _write(
@@ -188,7 +214,7 @@ class Journal:
 
 
 def _writes(order: Order) -> bool:
-    return isinstance(order.entry, Keep | Promise)
+    return isinstance(order.entry, Keep | Promise | Enlist)
 
 
 def _list(database: sqlite3.Connection) -> list[dict[str, Any]]:

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from parallax.errors import JournalError
+from parallax.pool.paths import JOURNAL_FILE as FILE
 from parallax.store import flock
 
 VERSION = 1
-"""Of the table below. A journal of another one is left alone."""
-FILE = "journal.sqlite"
-_TABLE = """
-    CREATE TABLE kept (
+"""Of the tables below. A journal of another one is left alone."""
+_TABLES = {
+    "kept": """
         name TEXT PRIMARY KEY,
         state TEXT NOT NULL,
         kept_at REAL NOT NULL,
@@ -24,9 +24,14 @@ _TABLE = """
         size_bytes INTEGER NOT NULL,
         value BLOB NOT NULL,
         file TEXT NOT NULL
-    )
-"""
-_COLUMNS = "name, state, kept_at, job, size_bytes, value, file"
+    """,
+    "actors": """
+        namespace TEXT NOT NULL,
+        name TEXT NOT NULL,
+        recipe BLOB NOT NULL,
+        PRIMARY KEY (namespace, name)
+    """,
+}
 _DAMAGE = frozenset((sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB))
 
 
@@ -79,12 +84,15 @@ def open_database(
         with contextlib.suppress(FileNotFoundError):
             (folder / (FILE + suffix)).rename(damaged / (FILE + suffix))
     database = _connect(path, lasting=lasting)
-    rows = list(_readable(damaged / FILE))
-    database.executemany("INSERT OR IGNORE INTO kept VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
-    count = database.execute("SELECT count(*) FROM kept").fetchone()[0]
+    counts = []
+    for table in _TABLES:
+        for row in _readable(damaged / FILE, table):
+            marks = ", ".join("?" * len(row))
+            database.execute(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", row)
+        counts.append(database.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
     notes.append(
-        f"the journal {path} was damaged ({what}): {count} of its names could be read and are "
-        f"there; the rest was put into {damaged}."
+        f"the journal {path} was damaged ({what}): {counts[0]} results and {counts[1]} actors "
+        f"could be read and are there; the rest was put into {damaged}."
     )
     return database, damaged
 
@@ -92,7 +100,7 @@ def open_database(
 def empty_database() -> sqlite3.Connection:
     """In place of a journal that there is not yet: one without names, for this once."""
     database = sqlite3.connect(":memory:", isolation_level=None)
-    database.execute(_TABLE)
+    _make_tables(database)
     return database
 
 
@@ -129,7 +137,7 @@ def _connect(path: Path, *, lasting: bool) -> sqlite3.Connection:
         database.execute(f"PRAGMA synchronous = {'FULL' if lasting else 'OFF'}")
         if not version:
             database.execute("BEGIN")
-            database.execute(_TABLE)
+            _make_tables(database)
             database.execute(f"PRAGMA user_version = {VERSION}")
             database.execute("COMMIT")
     except BaseException:
@@ -138,12 +146,17 @@ def _connect(path: Path, *, lasting: bool) -> sqlite3.Connection:
     return database
 
 
-def _readable(path: Path) -> Iterator[tuple[Any, ...]]:
+def _make_tables(database: sqlite3.Connection) -> None:
+    for table, columns in _TABLES.items():
+        database.execute(f"CREATE TABLE {table} ({columns})")
+
+
+def _readable(path: Path, table: str) -> Iterator[tuple[Any, ...]]:
     """The rows that can still be read, from both ends towards the damage; some of them twice."""
     with contextlib.closing(sqlite3.connect(path)) as database:
         for order in ("ASC", "DESC"):
             try:
-                yield from database.execute(f"SELECT {_COLUMNS} FROM kept ORDER BY rowid {order}")
+                yield from database.execute(f"SELECT * FROM {table} ORDER BY rowid {order}")
             except sqlite3.DatabaseError:  # here the damage begins
                 continue
 

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol
 
+from parallax.core.objects import HUB
 from parallax.ids import new_token
-from parallax.serial.values import unpack
+from parallax.messages import Stored
+from parallax.serial.values import Packed, unpack
 from parallax.store.layout import lay_out, parts_of
 from parallax.store.segment import view_file, write_all
 
-ReadParts: TypeAlias = Callable[[str], tuple[memoryview, list[memoryview]]]
+
+class ValueStore(Protocol):
+    """What is needed of the pool's store."""
+
+    def read_parts(self, name: str) -> tuple[memoryview, list[memoryview]]:
+        """See `SharedStore`."""
+
+    def write(self, name: str, packed: Packed) -> int:
+        """See `SharedStore`."""
 
 
 class KeptValues:
@@ -21,13 +31,14 @@ class KeptValues:
 
     Args:
         folder: made when something is first written.
-        read_parts: reads a value from the pool's store.
+        store: the pool's, where values come from and go to.
         lasting: whether to wait until it is on disk.
     """
 
-    def __init__(self, folder: Path, read_parts: ReadParts, *, lasting: bool) -> None:
+    def __init__(self, folder: Path, store: ValueStore, *, lasting: bool) -> None:
         self._folder = folder
-        self._read_parts = read_parts
+        self._store = store
+        self._restored = itertools.count(1)
         self._lasting = lasting
         self._removed: list[str] = []
         self._written: list[str] = []
@@ -47,7 +58,7 @@ class KeptValues:
             OSError: the disk is full, or fails; nothing is left behind.
         """
         try:
-            data, buffers = self._read_parts(name)
+            data, buffers = self._store.read_parts(name)
         except FileNotFoundError as error:  # the whole store is gone
             raise KeyError(name) from error
         layout = lay_out(data, buffers)
@@ -67,6 +78,18 @@ class KeptValues:
             os.close(fd)
         self._written.append(file)
         return file, layout.size_bytes
+
+    def restore(self, file: str) -> Stored:
+        """Copy a file to the store, as a value that the hub has made.
+
+        Raises:
+            OSError: it is not there, or there is no room for it.
+            ValueError: it is damaged.
+        """
+        data, buffers = _map(self.path(file))
+        name = f"{HUB:x}-{next(self._restored):x}"
+        size = self._store.write(name, Packed(bytes(data), buffers))
+        return Stored(name, size, HUB)
 
     def remove(self, file: str) -> None:
         """Its name is gone: delete it when the transaction has ended well."""
@@ -110,12 +133,16 @@ def read_kept(path: str) -> Any:
     Raises:
         FileNotFoundError: it was forgotten, or replaced.
     """
+    return unpack(*_map(path))
+
+
+def _map(path: Path | str) -> tuple[memoryview, list[memoryview]]:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         segment = view_file(fd)
     finally:
         os.close(fd)
-    return unpack(*parts_of(segment))
+    return parts_of(segment)
 
 
 def _sync_folder(folder: Path) -> None:

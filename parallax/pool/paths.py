@@ -12,6 +12,8 @@ from pathlib import Path
 from parallax.errors import UsageError
 
 PREFIX = "parallax"
+JOURNAL_FILE = "journal.sqlite"
+"""In the folder of a journal."""
 RESERVED_NAMES = frozenset({"inline", "ray", "local", "auto"})
 
 

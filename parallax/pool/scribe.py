@@ -16,6 +16,8 @@ from parallax.pool.config import PoolConfig
 
 FLUSH_S = 3.0
 """For what is still to be written when the hub stops."""
+_OURS = ("journal", "internal")
+"""Failures that are not those of a kept task: the log has them, whoever is told besides."""
 
 
 class Scribe:
@@ -36,6 +38,7 @@ class Scribe:
         self._note = note
         self._orders: queue.SimpleQueue[Order | None] = queue.SimpleQueue()
         self._done: deque[Journalled] = deque()
+        self._has_done = threading.Event()
         self._thread: threading.Thread | None = None
 
     def order(self, order: Order) -> None:
@@ -53,6 +56,10 @@ class Scribe:
             done.append(self._done.popleft())
         return done
 
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until something was done, for the first time; whether it was."""
+        return self._has_done.wait(timeout_s)
+
     def close(self) -> None:
         """Do what was ordered, for some seconds at most."""
         if self._thread is not None:
@@ -69,7 +76,7 @@ class Scribe:
         store = SharedStore(
             Path(config.store), limit_bytes=config.store_limit_bytes, spill_dir=Path(config.spill)
         )
-        journal = Journal(Path(config.journal), store.read_parts, lasting=bool(config.name))
+        journal = Journal(Path(config.journal), store, lasting=bool(config.name))
         while batch := self._batch():
             try:
                 done = journal.apply(batch)
@@ -79,7 +86,11 @@ class Scribe:
             for text in journal.notes:
                 self._note(text)
             journal.notes.clear()
+            for one in done:
+                if one.failure is not None and one.failure.kind in _OURS:
+                    self._note(one.failure.message)
             self._done.extend(done)
+            self._has_done.set()
             self._wake()
         journal.close()
         store.close()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -209,3 +211,82 @@ def test_a_value_that_the_store_has_lost_is_rebuilt_and_kept() -> None:
         segment.unlink()
     px.keep(ref, "again")
     assert px.recall("again").sum() == 1 << 18
+
+
+# ---- actors ---------------------------------------------------------------------------------
+
+
+class Model:
+    """An actor with all that a recipe may have to carry."""
+
+    def __init__(self, weights: np.ndarray[Any, Any], bias: Any, *, scale: int) -> None:
+        self.parameters = int(weights.sum()), int(np.sum(bias)), scale
+        self.calls = 0
+
+    def call(self) -> tuple[int, Any]:
+        """How often it was called, and what it was made of."""
+        self.calls += 1
+        return self.calls, self.parameters
+
+
+def test_detached_actors_are_up_again_after_the_kill_of_the_hub() -> None:
+    begin()
+    remote = px.remote(max_restarts=2)(Model)
+    options = {"lifetime": "detached", "num_cpus": 0.25}
+    weights = px.put(np.ones(1 << 18))
+    large = remote.options(name="large", **options).remote(weights, np.ones(1 << 17), scale=2)
+    small = remote.options(name="small", **options).remote(np.ones(3), px.put(4), scale=3)
+    gone = remote.options(name="gone", **options).remote(np.ones(1), 1, scale=1)
+    alone = remote.options(name="alone", num_cpus=0).remote(np.ones(1), 1, scale=1)
+    for actor in (large, small, gone, alone):
+        px.get(actor.call.remote())
+    px.kill(gone)
+    wait_until(lambda: _actors_on_disk() == {"large", "small"})
+    for _ in range(2):  # a second time from what the first recovery has written
+        kill()
+        begin()
+        assert px.list_named_actors() == ["large", "small"]
+        found = px.get_actor("large")
+        assert px.get(found.call.remote()) == (1, (1 << 18, 1 << 17, 2))
+        assert px.get(px.get_actor("small").call.remote()) == (1, (3, 4, 3))
+        wait_until(lambda: _actors_on_disk() == {"large", "small"})
+    assert px.nodes()[0]["available"]["CPU"] == 0.5
+    px.kill(found)
+    wait_until(lambda: _actors_on_disk() == {"small"})
+    kill()
+    begin()
+    assert px.list_named_actors() == ["small"]
+
+
+def _actors_on_disk() -> set[str]:
+    path = journal_folder(NAME) / "journal.sqlite"
+    if not path.exists() or not path.stat().st_size:
+        return set()
+    with closing(sqlite3.connect(path)) as journal:
+        return {name for (name,) in journal.execute("SELECT name FROM actors")}
+
+
+def test_an_actor_that_holds_references_says_that_it_will_not_come_back(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    begin()
+    keeper = px.remote(Holder).options(name="holder", lifetime="detached").remote([px.put(1)])
+    px.get(keeper.ready())
+    said = ""
+
+    def heard() -> bool:
+        nonlocal said
+        said += capsys.readouterr().err
+        return "'holder' will not be started anew" in said
+
+    wait_until(heard)
+    kill()
+    begin()
+    assert px.list_named_actors() == []
+
+
+class Holder:
+    """An actor that holds references."""
+
+    def __init__(self, refs: list[Any]) -> None:
+        self.refs = refs

@@ -11,29 +11,49 @@ from typing import Any
 import msgspec
 import pytest
 
-from parallax.core.journal import Entry, Forget, Journalled, Keep, Promise, Recall
+from parallax.core.journal import (
+    Enlist,
+    Entry,
+    Forget,
+    Journalled,
+    Keep,
+    Muster,
+    Promise,
+    Recall,
+    Recipe,
+    Strike,
+)
 from parallax.core.outbox import Journal as Order
-from parallax.messages import Failure, Stored
+from parallax.messages import Failure, Stored, TemplateDefined
 from parallax.pool import kept_values
 from parallax.pool.journal import Journal
-from parallax.pool.journal_file import FILE
 from parallax.pool.kept_values import read_kept
-from parallax.serial.values import pack
+from parallax.pool.paths import JOURNAL_FILE as FILE
+from parallax.serial.values import Packed, pack, unpack
 
 _tickets = itertools.count(1)
 LARGE = Stored("large", 1 << 20, 1)
 
 
-def _read(name: str) -> tuple[memoryview, list[memoryview]]:
-    """A store of one value."""
-    if name != LARGE.name:
-        raise KeyError(name)
-    packed = pack(bytes(1 << 20))
-    return memoryview(packed.data), packed.buffers
+class FakeStore:
+    """A store of one value, that takes others."""
+
+    def __init__(self) -> None:
+        self.written: dict[str, object] = {}
+
+    def read_parts(self, name: str) -> tuple[memoryview, list[memoryview]]:
+        if name != LARGE.name:
+            raise KeyError(name)
+        packed = pack(bytes(1 << 20))
+        return memoryview(packed.data), packed.buffers
+
+    def write(self, name: str, packed: Packed) -> int:
+        self.written[name] = unpack(packed.data, packed.buffers)
+        return packed.size_bytes
 
 
-def journal_in(folder: Path) -> Journal:
-    return Journal(folder, _read, lasting=True)
+def journal_in(folder: Path, store: FakeStore | None = None) -> Journal:
+    return Journal(folder, store or FakeStore(), lasting=True)
 
 
 def do(journal: Journal, *entries: Entry) -> list[Journalled]:
@@ -240,4 +260,76 @@ def test_failures_come_back_as_they_were(tmp_path: Path) -> None:
     failure = Failure("task", "ümlaut", bytes(range(256)), 5)
     do(journal, Keep("a", "", failure))
     assert msgspec.structs.astuple(recall(journal, "a")) == msgspec.structs.astuple(failure)
+    end(journal)
+
+
+def recipe(name: str, args: bytes | Stored = b"args", **fields: Any) -> Recipe:
+    """An actor's, of large values and small ones."""
+    template = TemplateDefined(7, "Model", b"key", captured=[5])
+    values: dict[str, Any] = {"deps": [b"dep", LARGE], "captured": [LARGE], **fields}
+    return Recipe(
+        name, "space", template, [(b"key", b"code")], args, values["deps"], values["captured"],
+        -1, True, False, b"info",
+    )  # fmt: skip
+
+
+def muster(journal: Journal) -> list[Recipe]:
+    (done,) = do(journal, Muster())
+    assert done.failure is None
+    found: list[Recipe] = done.answer
+    return found
+
+
+def test_recipes_come_back_with_their_values_in_the_new_store(tmp_path: Path) -> None:
+    first = journal_in(tmp_path)
+    do(first, Enlist(recipe("a", LARGE)), Enlist(recipe("b")), Enlist(recipe("c")))
+    do(first, Strike("space", "c"), Strike("space", "nobody"))
+    assert len(list((tmp_path / "values").iterdir())) == 5
+    end(first)
+    store = FakeStore()
+    second = journal_in(tmp_path, store)
+    found = muster(second)
+    assert [one.name for one in found] == ["a", "b"]
+    assert found[1].args == b"args"
+    assert found[0].template == recipe("a").template
+    for value in (found[0].args, *found[0].deps[1:], *found[0].captured):
+        assert isinstance(value, Stored)
+        assert store.written[value.name] == bytes(1 << 20)
+    assert len(store.written) == 5
+    assert second.notes == []
+    end(second)
+
+
+def test_a_newer_recipe_of_the_same_name_replaces_the_older(tmp_path: Path) -> None:
+    journal = journal_in(tmp_path)
+    do(journal, Enlist(recipe("a", LARGE)), Keep("a", "", b"a result of that name"))
+    do(journal, Enlist(recipe("a", b"new", deps=[], captured=[])))
+    (found,) = muster(journal)
+    assert (found.args, found.deps) == (b"new", [])
+    assert list((tmp_path / "values").iterdir()) == []
+    assert recall(journal, "a") == {"value": b"a result of that name"}
+    end(journal)
+
+
+def test_a_recipe_that_cannot_be_read_costs_no_other(tmp_path: Path) -> None:
+    first = journal_in(tmp_path)
+    do(first, Enlist(recipe("gone", LARGE, deps=[], captured=[])))
+    (file,) = (tmp_path / "values").iterdir()
+    do(first, Enlist(recipe("bad", deps=[], captured=[])), Enlist(recipe("good")))
+    end(first)
+    file.unlink()
+    with sqlite3.connect(tmp_path / FILE) as database:
+        database.execute("UPDATE actors SET recipe = x'00' WHERE name = 'bad'")
+    second = journal_in(tmp_path)
+    assert [one.name for one in muster(second)] == ["good"]
+    assert "'gone' is not started anew: FileNotFoundError" in second.notes[0]
+    assert "'bad' is not started anew" in second.notes[1]
+    end(second)
+
+
+def test_a_recipe_whose_value_left_the_store_is_reported_as_lost(tmp_path: Path) -> None:
+    journal = journal_in(tmp_path)
+    (done,) = do(journal, Enlist(recipe("a", deps=[Stored("gone", 1, 1)])))
+    assert done.lost
+    assert muster(journal) == []
     end(journal)
