@@ -90,9 +90,11 @@ class Keeps:
             self._refuse(asker, holds_refs(message.name))
             return
         self._objects.hold([row.id])
-        self._give_up(message.name, _replaced(message.name))
         job = self._jobs.get(row.job)
         wish = Wish(message.name, row.id, job.name if job is not None else "")
+        before = self._withdraw(message.name)
+        if before is not None:  # who waits for the name gets what it is for now
+            wish.askers, before.askers = before.askers, []
         self.wishes[wish.name] = wish
         if row.value is not None:
             wish.keepers.append(asker)
@@ -101,7 +103,7 @@ class Keeps:
 
         def promised(done: Journalled) -> None:
             if done.failure is not None and self.wishes.get(wish.name) is wish:
-                self._give_up(wish.name, done.failure)
+                self._refuse_all(self._withdraw(wish.name), done.failure)
             self._answer(asker, done)
 
         # On disk as well: after the hub's end the name says that it never came to be.
@@ -118,7 +120,7 @@ class Keeps:
 
     def forget(self, peer: PeerRecord, message: ForgetRequested, now: float) -> None:
         """Keep nothing under a name any more, also what only was to be kept."""
-        self._give_up(message.name, _forgotten(message.name))
+        self._refuse_all(self._withdraw(message.name), _forgotten(message.name))
         asker = (peer.number, message.request)
         self._desk.tell(Forget(message.name), lambda done: self._answer(asker, done))
 
@@ -147,7 +149,9 @@ class Keeps:
         self._desk.tell(Keep(wish.name, wish.job, value), lambda done: self._written(wish, done))
 
     def _written(self, wish: Wish, done: Journalled) -> None:
-        if self.wishes.get(wish.name) is not wish:  # forgotten or replaced meanwhile
+        if self.wishes.get(wish.name) is not wish:  # forgotten or replaced: it was kept till then
+            for asker in wish.keepers:
+                self._answer(asker, done)
             return
         if done.lost:
             self._write_again(wish)
@@ -173,13 +177,19 @@ class Keeps:
         else:
             self._write(wish, row.value)
 
-    def _give_up(self, name: str, why: Failure) -> None:
-        """A name that is not on disk yet will not be."""
+    def _withdraw(self, name: str) -> Wish | None:
+        """The name is not for this any more. What is being written will be, and then replaced."""
         wish = self.wishes.pop(name, None)
         if wish is not None:
-            for asker in (*wish.keepers, *wish.askers):
-                self._refuse(asker, why)
             self._objects.drop([wish.object_id])
+            if wish.value is None:  # it was lost on its way; what replaces it comes first
+                for peer, request in wish.keepers:
+                    self._outbox.send(peer, Answered(request))
+        return wish
+
+    def _refuse_all(self, wish: Wish | None, why: Failure) -> None:
+        for asker in wish.askers if wish is not None else ():
+            self._refuse(asker, why)
 
     # ---- answers ------------------------------------------------------------------------------
 
@@ -202,10 +212,6 @@ def holds_refs(name: str) -> Failure:
         f"{name!r} cannot be kept: its value contains references or handles of actors, which end "
         "with their session. Keep the values that they stand for, each under a name of its own.",
     )
-
-
-def _replaced(name: str) -> Failure:
-    return Failure("usage", f"{name!r} was given to another result before this one was kept.")
 
 
 def _forgotten(name: str) -> Failure:

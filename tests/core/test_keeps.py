@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from parallax.core.journal import Entry, Forget, Journalled, Keep, Promise, Recall
 from parallax.core.outbox import Action, Journal
@@ -140,14 +142,27 @@ def test_what_is_not_there_is_refused(bench: KeepingBench) -> None:
 
 def test_the_last_wish_for_a_name_counts(bench: KeepingBench) -> None:
     bench.say(CLIENT, ObjectPut(10, b"old"), ObjectPut(11, b"new"))
-    bench.say(CLIENT, KeepRequested(1, 10, "a"), KeepRequested(2, 11, "a"))
-    answers = bench.answers()
-    assert list(answers) == [1]
-    assert "given to another" in answers[1]["failure"].message
+    bench.say(CLIENT, KeepRequested(1, 10, "a"), RecallRequested(2, "a"))
+    bench.say(CLIENT, KeepRequested(3, 11, "a"))
+    assert bench.told() == [Keep("a", "", b"old"), Keep("a", "", b"new")]
     bench.done()
-    assert bench.answers() == {}
+    assert bench.answers() == {1: None}
     bench.done()
-    assert bench.answers() == {2: None}
+    assert bench.answers() == {3: None}
+    bench.done({"value": b"new"})
+    assert bench.answers() == {2: {"value": b"new"}}
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_what_is_forgotten_while_it_is_written_was_kept_till_then(
+    bench: KeepingBench, lost: bool
+) -> None:
+    bench.say(CLIENT, ObjectPut(10, Stored("a-1", 1 << 20, CLIENT)), KeepRequested(1, 10, "a"))
+    bench.say(CLIENT, ForgetRequested(2, "a"), RefsChanged([], [10]))
+    assert bench.machine.objects.rows == {}
+    bench.done(lost=lost)
+    bench.done()
+    assert bench.answers() == {1: None, 2: None}
 
 
 def test_a_promise_that_is_forgotten_is_kept_no_more(bench: KeepingBench) -> None:
@@ -216,4 +231,67 @@ def test_answers_to_clients_that_are_gone_hurt_nobody(bench: KeepingBench) -> No
     bench.lose(OTHER)
     bench.done()
     bench.done([])
+    assert bench.machine.objects.rows == {}
+
+
+FULL = Failure("journal", "the disk is full")
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["keep", "recall", "look", "forget", "finish", "fail", "write",
+                             "full", "lose"]),
+            st.integers(0, 2),
+            st.sampled_from("ab"),
+        ),
+        max_size=25,
+    )
+)  # fmt: skip
+def test_each_request_is_answered_once_and_nothing_is_held_for_ever(
+    course: list[tuple[str, int, str]],
+) -> None:
+    """Clients keep, recall and forget a few names, while tasks and the journal fail."""
+    bench = KeepingBench()
+    engine = bench.engines[0]
+    template = bench.template()
+    pending = []
+    for number in range(3):
+        bench.submit(TaskSpec(10 + number, template, b""))
+    requests = 0
+    answered: list[int] = []
+
+    def work(result: Stored | Failure | None) -> None:
+        pending.extend(bench.assigned(engine))
+        if pending and result is not None:
+            bench.finish(engine, pending.pop(0), result)
+
+    for step, (what, number, name) in enumerate(course):
+        requests += what in ("keep", "recall", "look", "forget")
+        if what == "keep":
+            bench.say(CLIENT, KeepRequested(requests, 10 + number, name))
+        elif what in ("recall", "look"):
+            bench.say(CLIENT, RecallRequested(requests, name, wait=what == "recall"))
+        elif what == "forget":
+            bench.say(CLIENT, ForgetRequested(requests, name))
+        elif what == "finish":
+            work(Stored(f"1-{step}", 1 << 20, 1))
+        elif what == "fail":
+            work(Failure("task", "no"))
+        elif bench.orders:
+            is_value = isinstance(bench.orders[0].entry, Keep)
+            lost = what == "lose" and is_value and isinstance(bench.orders[0].entry.value, Stored)
+            bench.done(failure=FULL if what == "full" else None, lost=lost)
+        answered += bench.answers()
+    # In the end all tasks end, and the journal works again.
+    for step in range(100, 200):
+        work(Stored(f"1-{step}", 1 << 20, 1))
+        if bench.orders:
+            bench.done()
+        answered += bench.answers()
+    assert sorted(answered) == list(range(1, requests + 1))
+    assert bench.machine.keeps.wishes == {}
+    assert bench.machine.keeps._waiting == {}
+    bench.say(CLIENT, RefsChanged([], [10, 11, 12]))
     assert bench.machine.objects.rows == {}

@@ -175,9 +175,9 @@ def test_an_engine_that_dies_takes_along_what_it_started(cluster: str, tmp_path:
 def test_a_bug_in_the_hub_reaches_the_user_with_its_trail(monkeypatch: pytest.MonkeyPatch) -> None:
     patch_pools(
         monkeypatch,
-        "from parallax.core.machine import Machine\n"
+        "from parallax.core.questions import Questions\n"
         "def asked(self, *message): raise KeyError('a bug')\n"
-        "Machine._asked = asked",
+        "Questions.asked = asked",
     )
     px.init(num_cpus=1)
     name = current().cluster
