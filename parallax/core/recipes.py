@@ -134,8 +134,7 @@ class Recipes:
             except ProtocolError as error:  # written by something else; the others are innocent
                 job.print(0, "stderr", f"the actor {recipe.name!r} cannot be made: {error}\n")
         self._objects.client_drops(hub, list(hub.held))
-        self._jobs.forget_templates(hub.templates)
-        self._templates.forget(hub)
+        self._jobs.forget_templates(self._templates.forget(hub))
 
     def _make(self, hub: PeerRecord, job: JobRecord, recipe: Recipe, ids: Iterator[int]) -> None:
         def put(value: bytes | Stored) -> int:
