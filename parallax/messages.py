@@ -235,7 +235,7 @@ class FailedRetried(_Message, tag=24):
     tasks: list[Id]
 
 
-class TemplatesDropped(_Message, tag=29):
+class TemplatesDropped(_Message, tag=8):
     """No task of these templates will be submitted any more; each was defined by this client."""
 
     templates: list[int]

@@ -9,19 +9,27 @@ process of its own, an actor, and ends with its last handle.
 """
 
 from parallax.sync.errors import BrokenBarrierError, Empty, Full, ShutDown
+from parallax.sync.key_value import ABSENT, Change, KeyValue
 from parallax.sync.locks import Lock, Semaphore
 from parallax.sync.queue import Queue
 from parallax.sync.signals import Barrier, Counter, Event
+from parallax.sync.subscription import Subscription
+from parallax.sync.topic import Topic
 
 __all__ = [
+    "ABSENT",
     "Barrier",
     "BrokenBarrierError",
+    "Change",
     "Counter",
     "Empty",
     "Event",
     "Full",
+    "KeyValue",
     "Lock",
     "Queue",
     "Semaphore",
     "ShutDown",
+    "Subscription",
+    "Topic",
 ]
