@@ -117,8 +117,8 @@ class Subscription(Generic[T]):
                 raise StopAsyncIteration
             if self._arrived is None:
                 self._arrived = await anext(self._stream)
-            arrived: px.ObjectRef[Any] = self._arrived
-            self._take(await arrived, None)
+            assert self._arrived is not None
+            self._take(await self._arrived, None)
         return self._ready.popleft()
 
     def __enter__(self) -> Subscription[T]:
