@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import parallax as px
 from parallax.sync.errors import Outcome
 
 _TOKEN = secrets.token_hex(8)
@@ -45,6 +46,7 @@ class Desk:
         """What those who find it by name should know."""
         return ()
 
+    @px.method(num_returns=0)
     async def settle(self, ticket: str) -> None:
         """The borrower of this loan needs no more watching."""
         loan = self._loans.pop(ticket, None)

@@ -117,6 +117,7 @@ class Semaphore(Shared):
                 "it releases it, through the same handle and within the same task."
             )
         self._desk.release.remote(hold.ticket)
+        self._let_end(hold.stream)
 
     def free(self) -> int:
         """How many places nobody has. A round trip; it may have changed by then."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
+import parallax as px
 from parallax.sync.desk import Desk, Line
 from parallax.sync.errors import Outcome
 
@@ -40,6 +41,7 @@ class SemaphoreDesk(Desk):
             yield outcome
             await loan.settled()
 
+    @px.method(num_returns=0)
     async def release(self, ticket: str) -> None:
         """The holder needs the place no more."""
         loan = self._loans.pop(ticket, None)

@@ -168,6 +168,7 @@ class Queue(Shared, Generic[T]):
             self._desk.take_back.remote(ticket, entries)
             raise
         self._desk.settle.remote(ticket)
+        self._let_end(stream)
         return value  # type: ignore[no-any-return]
 
     def _get(self, least: int, most: int, wait_s: float | None, title: str) -> list[T]:
@@ -177,6 +178,7 @@ class Queue(Shared, Generic[T]):
         try:
             values = decode(entries)
             self._desk.settle.remote(ticket)
+            self._let_end(stream)
             return values
         except Exception:  # it cannot be had; to put it back would be to fail for ever
             self._desk.settle.remote(ticket)

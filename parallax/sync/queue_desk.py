@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from typing import Any
 
+import parallax as px
 from parallax.sync.desk import Desk, Line
 from parallax.sync.entries import Entry
 from parallax.sync.errors import Outcome
@@ -57,11 +58,13 @@ class QueueDesk(Desk):
             yield found
             await loan.settled()
 
+    @px.method(num_returns=0)
     async def settle(self, ticket: str) -> None:
         """See `Desk`."""
         await super().settle(ticket)
         self._settled.append(ticket)
 
+    @px.method(num_returns=0)
     async def take_back(self, ticket: str, entries: list[Entry]) -> None:
         """The borrower was interrupted before its caller had these items.
 

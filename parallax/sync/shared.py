@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import secrets
+import itertools
+from collections import deque
 from typing import Any, TypeVar
 
 import parallax as px
@@ -14,8 +15,11 @@ S = TypeVar("S", bound="Shared")
 
 MAX_WAITING = 1_000_000
 """Calls at one desk at once. Those that wait cost some kilobytes each and no thread."""
+MAX_ENDING = 16
+"""Streams that are about to end, by themselves."""
 
 
+_tickets = itertools.count()
 _classes: dict[type[Desk], Any] = {}
 
 
@@ -53,6 +57,12 @@ class Shared:
     def _set_up(self, facts: tuple[Any, ...]) -> None:
         """Remember what cannot change, here and in each copy."""
         self._facts = facts
+        self._ending: deque[px.ObjectRefGenerator[Any]] = deque(maxlen=MAX_ENDING)
+
+    def _let_end(self, stream: px.ObjectRefGenerator[Any]) -> None:
+        """Its loan is settled. Were it dropped before it has ended, it would be cancelled, which
+        costs several times as much."""
+        self._ending.append(stream)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self._desk, self._facts)
@@ -73,7 +83,7 @@ def _rebuild(cls: type[S], desk: px.ActorHandle, facts: tuple[Any, ...]) -> S:
 
 def new_ticket() -> str:
     """A name for one loan that no other has."""
-    return secrets.token_hex(8)
+    return f"{this_process()}-{next(_tickets)}"
 
 
 def ask(ref: px.ObjectRef[Any]) -> Any:
