@@ -129,7 +129,8 @@ class Recovery:
             self._objects.lose(row)
             task = row.task
             if task is None:
-                hopeless.append((row, lost("", row.id, "no task made it, so none can remake it")))
+                why = "no task made it that could run again: it was put, or is an actor's"
+                hopeless.append((row, lost("", row.id, why)))
             elif task.state is not TaskState.ENDED:  # it runs again already, for another value
                 if task.chunk and task.id in self._tasks.rows:
                     _reopen(task, 1)

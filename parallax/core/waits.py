@@ -1,4 +1,7 @@
-"""Who waits for whom in `get`: a circle of waits through an actor would never end, and is broken.
+"""Who waits for whom: a circle of waits through an actor would never end, and is broken.
+
+A task waits in `get`, in `wait` for all of them, or for the next item of a stream; a call waits for
+its turn, and for the constructor.
 
 A call that waits for another one of the same actor waits for ever, since that one begins when the
 first has ended. So does a chain of calls and tasks that leads back to where it began. Each time a
@@ -28,7 +31,8 @@ class Waits:
         self, tasks: TaskTable, objects: ObjectTable, placement: Placement, outbox: Outbox
     ) -> None:
         self._rows: dict[int, list[int]] = {}
-        """By task: objects of which it needs all. Some of these tasks may have gone on since."""
+        """By task: objects of which it needs all, streams by the ids of their tasks. Some of these
+        tasks may have gone on since."""
         self._tasks = tasks
         self._objects = objects
         self._placement = placement
@@ -81,10 +85,18 @@ class Waits:
             needed = [*needed, *task.deps]
         for object_id in needed:
             row = self._objects.rows.get(object_id)
-            if row is not None and row.pending and row.task is not None:
+            if row is None:
+                stream = self._tasks.rows.get(object_id)
+                if stream is not None:  # it waits for the next item
+                    yield stream
+            elif row.pending and row.task is not None:
                 yield row.task
         actor = task.actor
-        if actor is None or not actor.ordered or not task.is_call or _runs(task):
+        if actor is None or not task.is_call or _runs(task):
+            return
+        if actor.engine is None and actor.constructor is not None:
+            yield actor.constructor
+        if not actor.ordered:
             return
         if actor.engine is not None and actor.engine.queue:
             yield next(iter(actor.engine.queue.values()))

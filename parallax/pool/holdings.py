@@ -226,7 +226,8 @@ class Holdings:
         mine = False
         distinct = set(missing)
         # Without a deadline, and with all of them needed, it matters what each of them waits for.
-        needed = list(distinct)[:NEEDED] if fail_fast and deadline == FOREVER else ()
+        all_needed = count >= len(distinct) and deadline == FOREVER
+        needed = list(distinct)[:NEEDED] if all_needed else ()
         try:
             with self._channel.lock:
                 for object_id in distinct:

@@ -133,7 +133,8 @@ class Streams:
                 raise client.gone()
             stream.waiting.append((index, waiter))
         try:
-            client.block(waiter, deadline, mine=True)
+            needed = (task_id,) if deadline == FOREVER else ()
+            client.block(waiter, deadline, mine=True, needed=needed)
         finally:
             with self._channel.lock:
                 stream.waiting = [entry for entry in stream.waiting if entry[1] is not waiter]

@@ -464,6 +464,46 @@ def test_actors_that_wait_for_each_other_are_told_so() -> None:
     assert px.get(first.call.remote(second, Caller.remote())) == "name"
 
 
+@pytest.mark.needs("parallax", "processes")
+@pytest.mark.parametrize("how", ["wait", "stream"])
+def test_waiting_for_oneself_by_other_ways_than_get(how: str) -> None:
+    @px.remote
+    class Waiter:
+        def run(self, me: Any) -> Any:
+            if how == "wait":
+                (ref,), _ = px.wait([me.one.remote()])
+            else:
+                ref = next(me.items.remote())
+            return px.get(ref)
+
+        def one(self) -> int:
+            return 1
+
+        def items(self) -> Iterator[int]:
+            yield 1
+
+    waiter = Waiter.remote()
+    with pytest.raises(px.errors.DeadlockError, match=r"Waiter\.run"):
+        px.get(waiter.run.remote(waiter), timeout=20)
+    assert px.get(waiter.one.remote()) == 1
+
+
+@pytest.mark.needs("parallax", "processes")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_constructor_that_waits_for_its_own_actor(threads: int) -> None:
+    @px.remote(max_concurrency=threads)
+    class Early:
+        def __init__(self) -> None:
+            px.get(px.get_actor("early").one.remote())
+
+        def one(self) -> int:
+            return 1
+
+    early = Early.options(name="early").remote()
+    with pytest.raises(px.errors.ActorDiedError, match=r"Early → Early\.one → Early"):
+        px.get(early.ready(), timeout=20)
+
+
 def test_a_name_can_be_used_again_at_once() -> None:
     for round in range(20):
         counter = Counter.options(name="again").remote(round)
