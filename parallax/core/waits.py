@@ -86,9 +86,11 @@ class Waits:
         for object_id in needed:
             row = self._objects.rows.get(object_id)
             if row is None:
-                stream = self._tasks.rows.get(object_id)
-                if stream is not None:  # it waits for the next item
-                    yield stream
+                maker = self._tasks.rows.get(object_id)
+                stream = maker.stream if maker is not None else None
+                # An item that was yielded, and not taken, is on its way to the reader.
+                if maker is not None and stream is not None and stream.count <= stream.consumed:
+                    yield maker
             elif row.pending and row.task is not None:
                 yield row.task
         actor = task.actor

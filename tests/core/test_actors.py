@@ -18,6 +18,8 @@ from parallax.messages import (
     EnginesWanted,
     EngineUnwanted,
     Failure,
+    ItemsConsumed,
+    ItemYielded,
     KillRequested,
     RefsChanged,
     TaskBlocked,
@@ -636,6 +638,39 @@ def test_waits_that_end_are_no_circle() -> None:
     bench.say(home, TaskUnblocked(outer))
     bench.say(other, TaskBlocked(middle, [inner]))
     assert bench.ready(other) == {}
+
+
+def test_who_reads_a_stream_waits_for_its_next_item_alone() -> None:
+    bench = ActorBench(cpus=2)
+    first = bench.create()
+    home = bench.settle()
+    second = bench.create()
+    other = bench.settle()
+    (outer,) = bench.call(first)
+    streaming = bench.template(cpus=0, role=2, method="s", streaming=True, peer=home)
+    (items,) = bench.call(second, peer=home, template=streaming)
+    bench.say(home, TaskBlocked(outer, [items]))
+    (inner,) = bench.call(first, peer=other)
+    # The item is on its way to the reader, which goes on: its actor will take the call.
+    bench.say(other, ItemYielded(items, 0, 0, other * 1000 + 990, b"item"))
+    bench.say(other, TaskBlocked(items, [inner]))
+    assert inner not in bench.ready(other)
+    bench.say(home, ItemsConsumed(items, 1))
+    bench.say(home, TaskUnblocked(outer))
+    # Now it waits for the next one, which comes after that call.
+    bench.say(home, TaskBlocked(outer, [items]))
+    assert bench.failure(inner, other).kind == "deadlock"
+
+
+def test_a_constructor_that_waits_for_a_call_of_its_actor() -> None:
+    bench = ActorBench()
+    actor = bench.create(ordered=False)
+    home, constructor = bench.begun()
+    (inner,) = bench.call(actor, peer=home)
+    bench.say(home, TaskBlocked(actor, [inner]))
+    assert bench.failure(inner, home).kind == "deadlock"
+    bench.finish(home, constructor, NONE)
+    assert bench.machine.actors.rows[actor].state is ActorState.ALIVE
 
 
 def test_actors_that_run_several_calls_may_call_themselves() -> None:
