@@ -34,6 +34,8 @@ Retries: TypeAlias = Annotated[int, Meta(ge=-1, le=1 << 31)]
 """-1 for as many as it takes."""
 Affinity: TypeAlias = Annotated[int, Meta(ge=-1, le=1 << 31)]
 """A node's number; -1 for any."""
+Bundle: TypeAlias = Annotated[int, Meta(ge=-1, le=1 << 24)]
+"""Of a placement group: which of its bundles; -1 for any."""
 Role: TypeAlias = Annotated[int, Meta(ge=0, le=2)]
 """Of a template: see the constants below."""
 PLAIN, CONSTRUCTOR, CALL = range(3)
@@ -146,6 +148,11 @@ class TemplateDefined(_Message, tag=12):
     drops_result: bool = False
     """Of a call: what it returns is not wanted, and its one return object only tells that it has
     ended."""
+    group: Id = 0
+    """The placement group in which its tasks run, 0 for none."""
+    bundle: Bundle = -1
+    capture: bool = False
+    """What its tasks submit runs in that group too."""
 
 
 class BlobDefined(_Message, tag=13):
@@ -307,6 +314,26 @@ class ForgetRequested(_Message, tag=9):
 
     request: Count
     name: KeptName
+
+
+class GroupCreated(_Message, tag=6):
+    """A new placement group. Its id is also that of an object, ready when the group is."""
+
+    job: Id
+    id: Id
+    bundles: list[dict[str, Amount]]
+    strategy: str
+    name: str = ""
+    detached: bool = False
+    """It does not end with the client that owns the job."""
+    value: bytes = b""
+    """Of that object."""
+
+
+class GroupRemoved(_Message, tag=7):
+    """End the group and what runs in it."""
+
+    group: Id
 
 
 # ---- what an engine says besides ----------------------------------------------------------
@@ -564,6 +591,8 @@ ToHub: TypeAlias = (
     | ActorCreated
     | CallsSubmitted
     | KillRequested
+    | GroupCreated
+    | GroupRemoved
     | ActorExited
     | KeepRequested
     | RecallRequested

@@ -96,10 +96,11 @@ class ActorTable:
         check_spec(spec, template, CONSTRUCTOR)
         if spec.id in self._tasks.rows or spec.id in self.rows or self._objects.known(spec.id):
             return
+        template = template.inside(self._tasks.rows.get(message.parent))
         task = new_task(self._tasks, owner, job, message.parent, spec, template)
         asks = template.shape.demand.quantities
         kept = {n: a / UNIT for n, a in asks.items() if n != "CPU" or message.keeps_cpus}
-        living = Shape(Demand(kept), spread=False, affinity=-1, soft=False)
+        living = Shape(Demand(kept))
         actor = task.actor = ActorRecord(task, living)
         actor.keeps_cpus = message.keeps_cpus
         actor.ordered = message.ordered
@@ -142,13 +143,22 @@ class ActorTable:
         actor = self.rows.get(message.actor)
         if actor is None or actor.state is ActorState.DEAD:
             return
+        if message.restart:
+            self._stop_process(actor)
+        else:
+            self.destroy(actor, "it was killed by kill()")
+
+    def destroy(self, actor: ActorRecord, why: str) -> None:
+        """End an actor that is not dead, and its process, now and for good."""
+        self._stop_process(actor)
+        self._end(actor, died(actor, why))
+
+    def _stop_process(self, actor: ActorRecord) -> None:
         constructor = actor.constructor
         assert constructor is not None
         engine = actor.engine or constructor.engine
         if engine is not None:
             self._fleet.retire(engine, "killed")
-        if not message.restart:
-            self._end(actor, died(actor, "it was killed by kill()"))
 
     def exited(self, engine: EngineRecord) -> None:
         """An actor ends because its own code wants so."""

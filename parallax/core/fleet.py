@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 from parallax.core.outbox import Outbox
 from parallax.core.ready import Shape
 from parallax.core.records import EngineRecord
-from parallax.core.resources import UNIT, NodeRecord
+from parallax.core.resources import UNIT, NodeRecord, Stock
 from parallax.core.timers import Timers
 from parallax.messages import EnginesWanted, EngineUnwanted
 
 if TYPE_CHECKING:
     from parallax.core.actor_records import ActorRecord
+    from parallax.core.group_records import Bundle
 
 SURPLUS_IDLE_S = 5.0
 """An engine beyond the node's target ends after so long without work."""
@@ -49,7 +50,7 @@ class Fleet:
         """A host joined."""
         self.nodes[node.number] = node
         self.touch(node)
-        self._changed(node)
+        self.changed(node)
 
     def remove_node(self, node: NodeRecord) -> None:
         """The host is gone; the caller has buried its engines."""
@@ -121,10 +122,12 @@ class Fleet:
         """The engine takes the resources of this shape. The caller has checked that they fit."""
         node = engine.node
         self._unset_idle(engine)
-        engine.gpus = node.acquire(shape.demand)
+        if shape.group is not None:
+            engine.stock = self.stock(shape, node)
+        engine.gpus = engine.stock.acquire(shape.demand)
         engine.shape = shape
         engine.leased_at = engine.moved_at = now
-        self._changed(node)
+        self.changed(node)
 
     def end_lease(self, engine: EngineRecord) -> None:
         """The engine has run out of tasks."""
@@ -132,25 +135,26 @@ class Fleet:
         if shape is None:
             return
         if engine.actor is not None:
-            engine.node.keep(shape.demand, -1)
-        engine.node.release(shape.demand, engine.gpus)
+            engine.stock.keep(shape.demand, -1)
+        engine.stock.release(shape.demand, engine.gpus)
+        engine.stock = engine.node
         engine.shape = None
         engine.gpus = []
         engine.load_s = 0.0
-        self._changed(engine.node)
+        self.changed(engine.node)
         self._set_idle(engine)
 
     def dedicate(self, engine: EngineRecord, actor: ActorRecord) -> None:
         """The engine belongs to this actor from now on. What only the constructor needed, CPUs if
         anything, is given back; the rest stays reserved."""
-        node = engine.node
+        node, stock = engine.node, engine.stock
         assert engine.shape is not None
-        node.available["CPU"] += engine.shape.demand.cpus - actor.living.demand.cpus
-        node.keep(actor.living.demand, 1)
+        stock.available["CPU"] += engine.shape.demand.cpus - actor.living.demand.cpus
+        stock.keep(actor.living.demand, 1)
         engine.shape = actor.living
         engine.actor = actor
         node.actors += not engine.dying
-        self._changed(node)
+        self.changed(node)
         self.touch(node)
 
     def block(self, engine: EngineRecord, task: int) -> None:
@@ -158,8 +162,8 @@ class Fleet:
         assert engine.shape is not None
         engine.blocked = task
         engine.node.blocked += engine.counts
-        engine.node.available["CPU"] += engine.shape.demand.cpus
-        self._changed(engine.node)
+        engine.stock.available["CPU"] += engine.shape.demand.cpus
+        self.changed(engine.node)
 
     def unblock(self, engine: EngineRecord) -> None:
         """It goes on at once.
@@ -170,13 +174,13 @@ class Fleet:
             assert engine.shape is not None
             engine.blocked = 0
             engine.node.blocked -= engine.counts
-            engine.node.available["CPU"] -= engine.shape.demand.cpus
-            self._changed(engine.node)
+            engine.stock.available["CPU"] -= engine.shape.demand.cpus
+            self.changed(engine.node)
 
     # ---- fitting --------------------------------------------------------------------------
 
     def allowed(self, shape: Shape, node: NodeRecord) -> bool:
-        """Could the node run it, if it were empty?"""
+        """Could the node run it, if it were empty? Not asked of shapes of placement groups."""
         if not node.could_fit(shape.demand):
             return False
         if shape.affinity < 0 or shape.affinity == node.number:
@@ -186,29 +190,58 @@ class Fleet:
         wish = self.nodes.get(shape.affinity)
         return wish is None or not wish.could_fit(shape.demand)
 
-    def held_back(self, shape: Shape, node: NodeRecord) -> bool:
-        """Is the node being emptied for another shape?
+    def stocks(self, shape: Shape) -> list[Stock]:
+        """From what its tasks could take, if nobody else did: nodes, or bundles of its group."""
+        if shape.group is not None:
+            return [b for b in shape.group.choices(shape) if b.node and b.could_fit(shape.demand)]
+        return [node for node in self.nodes.values() if self.allowed(shape, node)]
+
+    def stock(self, shape: Shape, node: NodeRecord) -> Stock:
+        """From what a task of this shape takes on a node that is one of the candidates."""
+        if shape.group is None:
+            return node
+        return next(bundle for bundle in self._open(shape) if bundle.node is node)
+
+    def _open(self, shape: Shape) -> Iterator[Bundle]:
+        """Bundles from which a task of the shape may take now."""
+        assert shape.group is not None
+        demand = shape.demand
+        for bundle in shape.group.choices(shape):
+            if (
+                bundle.node is not None
+                and bundle.fits(demand)
+                and (bundle.reserved is None or not self.held_back(shape, bundle, bundle.node))
+            ):
+                yield bundle
+
+    def held_back(self, shape: Shape, stock: Stock, node: NodeRecord) -> bool:
+        """Is the node, or a bundle there, being emptied for another shape?
 
         A task that waits in `get` keeps all but its CPU, and what it waits for may be held back:
         so the node is emptied of CPUs alone while somebody waits there.
         """
-        reserved = node.reserved
+        reserved = stock.reserved
         if reserved is None or reserved is shape:
             return False
-        return not node.blocked or node.lacks_only_cpu(reserved.demand)
+        return not node.blocked or stock.lacks_only_cpu(reserved.demand)
 
     def candidates(self, shape: Shape) -> Iterator[NodeRecord]:
         """Nodes on which a task of this shape may begin now, were there an idle engine."""
+        if shape.group is not None:
+            open_bundles = self._open(shape)
+            yield from dict.fromkeys(b.node for b in open_bundles if b.node is not None)
+            return
         nodes = self.spare if shape.demand.cpus else self.nodes
         for node in nodes.values():
             if (
                 node.fits(shape.demand)
                 and self.allowed(shape, node)
-                and (node.reserved is None or not self.held_back(shape, node))
+                and (node.reserved is None or not self.held_back(shape, node, node))
             ):
                 yield node
 
-    def _changed(self, node: NodeRecord) -> None:
+    def changed(self, node: NodeRecord) -> None:
+        """The node, or a bundle there, has more free than before, or less."""
         if node.available["CPU"] > 0:
             self.spare.setdefault(node.number, node)
         else:
@@ -248,7 +281,8 @@ class Fleet:
                 room = self._room(shape, node, taken, wanted.get(number, 0))
                 count = min(shape.count, room)
                 if count > 0:
-                    planned[number] = taken + count * shape.demand.cpus
+                    if shape.group is None:
+                        planned[number] = taken + count * shape.demand.cpus
                     wanted[number] = wanted.get(number, 0) + count
         for number, count in wanted.items():
             node = self.nodes[number]
@@ -272,10 +306,15 @@ class Fleet:
             wanted: the number of those engines.
         """
         demand = shape.demand
-        room = [
-            (node.available[name] - (taken if name == "CPU" else 0)) // amount
-            for name, amount in demand.items
-        ]
+        if shape.group is None:
+            room = [
+                (node.available[name] - (taken if name == "CPU" else 0)) // amount
+                for name, amount in demand.items
+            ]
+        else:
+            room = [
+                sum(bundle.times(demand) for bundle in self._open(shape) if bundle.node is node)
+            ]
         if demand.cpus < UNIT:
             limit = MAX_ENGINES_PER_CPU * node.target - self._active(node)
             room.append(limit - wanted)

@@ -112,4 +112,7 @@ def why_cancelled(task: TaskRecord) -> Failure:
             b"",
             task.id,
         )
+    shape = task.group.template.shape
+    if task.cancelled == "group" and shape.group is not None:
+        return shape.group.refusal(task.name, shape, task.id)
     return Failure("cancelled", f"{task.name} was cancelled", b"", task.id)

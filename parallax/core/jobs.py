@@ -89,8 +89,8 @@ class JobRecord:
         """Like `opened_at` by the clock of the machine; of no meaning while tasks are pending."""
         self.used_s = 0.0
         """Engine time it has had, as far as that matters for whose turn it is."""
-        self.groups: dict[tuple[int, int], Group] = {}
-        """By template and depth."""
+        self.groups: dict[tuple[int, int, Shape], Group] = {}
+        """By template, depth and shape."""
         self.lanes: dict[tuple[Shape, int], Lane] = {}
         """By shape and depth."""
         self.counts: dict[str, FunctionCounts] = {}
@@ -222,18 +222,18 @@ class JobTable:
     def forget_templates(self, templates: Iterable[Template]) -> None:
         """No tasks of these will be submitted any more; those that there are go on."""
         for template in templates:
-            for number, depth in template.uses:
+            for number, key in template.uses:
                 job = self._jobs.get(number)
                 if job is not None:
-                    job.groups.pop((template.id, depth), None)
+                    job.groups.pop(key, None)
             template.uses.clear()
 
     def _forget(self) -> None:
         finished = [job for job in self._jobs.values() if not job.pending]
         for job in finished[:-MAX_FINISHED_JOBS]:
             del self._jobs[job.id]
-            for (_, depth), group in job.groups.items():
-                group.template.uses.discard((job.id, depth))
+            for key, group in job.groups.items():
+                group.template.uses.discard((job.id, key))
             job.groups.clear()
             job.lanes.clear()
         # Many running jobs must not make every new one count them all.

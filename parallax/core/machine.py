@@ -17,6 +17,7 @@ from parallax.core.actors import ActorTable
 from parallax.core.cancels import Cancels
 from parallax.core.fleet import Fleet
 from parallax.core.frugality import Frugality
+from parallax.core.groups import GroupTable
 from parallax.core.interrupts import Interrupts
 from parallax.core.jobs import JobRecord, JobTable
 from parallax.core.journal import JournalAttached, Journalled
@@ -49,6 +50,8 @@ from parallax.messages import (
     EngineExited,
     FailedRetried,
     ForgetRequested,
+    GroupCreated,
+    GroupRemoved,
     Hello,
     ItemsConsumed,
     ItemsReturned,
@@ -148,6 +151,17 @@ class Machine:
             self.outbox,
             self.timers,
         )
+        self.groups = GroupTable(
+            self.placement,
+            self.templates,
+            self.tasks,
+            self.actors,
+            self.cancels,
+            self.objects,
+            self.jobs,
+            self.peers,
+            self.timers,
+        )
         self.waits = Waits(self.tasks, self.objects, self.placement, self.outbox)
         self.liveness = Liveness(
             self.fleet,
@@ -166,7 +180,7 @@ class Machine:
         self.recipes = Recipes(
             self.actors, self.objects, self.templates, self.jobs, self.outbox, self.desk
         )
-        self._questions = Questions(self)
+        self.questions = Questions(self)
         self._handlers: dict[type, Callable[[PeerRecord, Any, float], None]] = {
             JobOpened: self._job_opened,
             TemplateDefined: self._template_defined,
@@ -179,7 +193,7 @@ class Machine:
             CancelRequested: self._cancel_requested,
             ItemsConsumed: self._items_consumed,
             ObjectMissing: self._object_missing,
-            Asked: self._questions.asked,
+            Asked: self.questions.ask,
             ShutdownRequested: self._shutdown_requested,
             TasksFinished: self._tasks_finished,
             TasksReturned: self._tasks_returned,
@@ -196,6 +210,8 @@ class Machine:
             ActorCreated: self._actor_created,
             CallsSubmitted: self._calls_submitted,
             KillRequested: self._kill_requested,
+            GroupCreated: self.groups.created,
+            GroupRemoved: self.groups.removed,
             ActorExited: self._actor_exited,
             KeepRequested: self.keeps.keep,
             RecallRequested: self.keeps.recall,
@@ -225,7 +241,11 @@ class Machine:
                 self.recipes.begin(event, now)
         self.timers.run(now)
         self.actors.settle()
+        if self.groups.waiting:
+            self.groups.place(now)
         self.placement.place(now)
+        if self.groups.waiting:
+            self.groups.look_again(now)
         self.actors.settle()
         self.jobs.settle(now)
         if self.frugality.is_due():
@@ -268,8 +288,9 @@ class Machine:
             peer.node = node
             self.fleet.add_node(node)
             self.templates.nodes_changed()
+            self.groups.nodes_changed()
             self.tasks.refuse_infeasible()
-            self._questions.node_joined(now)
+            self.questions.node_joined(now)
         elif hello.role == "engine":
             home = self.fleet.home_of(hello.number)
             if home is None:  # it was given up meanwhile
@@ -297,11 +318,13 @@ class Machine:
         elif peer.node is not None:
             if self.liveness.node_lost(peer.node, now):
                 self.templates.nodes_changed()
+                self.groups.nodes_changed(peer.node)
                 self.tasks.refuse_infeasible()
                 self.recovery.rebuild(self.objects.stored_at(peer.node.number))
         else:
             self.cancels.abandon(self._work_of(number), now)
         self.actors.client_lost(number)
+        self.groups.client_lost(number, now)
         if peer.owner:
             self.outbox.act(Stop("its owner is gone"))
 
@@ -364,8 +387,7 @@ class Machine:
         return known
 
     def _job(self, peer: PeerRecord, number: int, now: float) -> JobRecord:
-        job = self.jobs.get(number)
-        return job or self.jobs.open(JobOpened(number, "work"), peer.number, now)
+        return self.jobs.get(number) or self.jobs.open(JobOpened(number, "work"), peer.number, now)
 
     def _object_put(self, peer: PeerRecord, message: ObjectPut, now: float) -> None:
         if not self.objects.known(message.id):  # else it was sent twice
@@ -402,8 +424,7 @@ class Machine:
         self._peer_lost(peer.number, now)
 
     def _failed_retried(self, peer: PeerRecord, message: FailedRetried, now: float) -> None:
-        job = self.jobs.get(message.job)
-        if job is not None:
+        if (job := self.jobs.get(message.job)) is not None:
             job.retried(message.tasks)
 
     def _ping(self, peer: PeerRecord, message: Ping, now: float) -> None:

@@ -61,6 +61,15 @@ class ObjectTable:
         owner.held.add(object_id)
         self.rows[object_id] = row
 
+    def promise(self, object_id: int, owner: PeerRecord) -> None:
+        """A row for a value that will be there one day, and that no task makes: whoever promises
+        calls `complete`. The client holds it and hears when it is ready."""
+        row = ObjectRecord(object_id, owner.number, None, 0, 1)
+        if object_id in self.rows:
+            self._take_over(row, owner)
+        owner.held.add(object_id)
+        self.rows[object_id] = row
+
     def put(
         self, object_id: int, owner: PeerRecord, value: Value, contained: list[int], job: int = 0
     ) -> None:

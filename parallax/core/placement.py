@@ -61,6 +61,8 @@ class Placement:
         self.ready = ready
         self.stale: Callable[[TaskRecord], None] = lambda task: None
         """Told of ready tasks that have lost an argument; set by the task table."""
+        self.made_room = False
+        """Placing tasks has left more room than there was before, for placement groups to see."""
         self.recall = Recall(fleet, outbox, timers)
         self.teach = templates.teach
         self._objects = objects
@@ -133,22 +135,27 @@ class Placement:
     def _begin(self, engine: EngineRecord, shape: Shape, now: float) -> None:
         self.fleet.lease(engine, shape, now)
         self.ready.serve(shape)
-        shape.unreserve()
+        if shape.reserved is not None:
+            shape.unreserve()
+            self.made_room = True
         self._fill(engine, shape, now, chosen=True)
-        self.relax(engine)  # its only task may have gone back to wait for a lost argument
+        if not engine.queue:  # its only task has gone back to wait for a lost argument
+            self.relax(engine)
+            self.made_room = True
 
     def _watch_hunger(self, shape: Shape, now: float) -> None:
         """A large demand among many small ones never finds room by itself: empty a node for it."""
         if shape.hungry_since < 0.0:
             shape.hungry_since = now
         elif now - shape.hungry_since > PATIENCE_S and shape.reserved is None:
-            nodes = [node for node in self.fleet.nodes.values() if self.fleet.allowed(shape, node)]
-            free = [n for n in nodes if n.reserved is None and n.could_empty(shape.demand)]
-            if free and not any(node.fits(shape.demand) for node in nodes):
-                shape.reserved = max(free, key=lambda node: node.room(shape.demand))
+            stocks = self.fleet.stocks(shape)
+            free = [s for s in stocks if s.reserved is None and s.could_empty(shape.demand)]
+            if free and not any(stock.fits(shape.demand) for stock in stocks):
+                shape.reserved = max(free, key=lambda stock: stock.room(shape.demand))
                 shape.reserved.reserved = shape
         elif shape.reserved is not None and not shape.reserved.could_empty(shape.demand):
             shape.unreserve()  # an actor has moved in, to stay
+            self.made_room = True
 
     # ---- one engine -----------------------------------------------------------------------
 
@@ -242,8 +249,10 @@ class Placement:
         """May the engine go on with its shape without asking whose turn it is?"""
         if engine.blocked or engine.dying or engine.solo:
             return False
-        node = engine.node
-        if node.available["CPU"] < 0 or (node.reserved and self.fleet.held_back(shape, node)):
+        stock = engine.stock
+        if stock.available["CPU"] < 0 or (
+            stock.reserved and self.fleet.held_back(shape, stock, engine.node)
+        ):
             return False
         return len(self.ready.shapes) == 1 or now - engine.leased_at < SLICE_S
 
@@ -325,7 +334,7 @@ class Placement:
             self._outbox.assign(engine.peer, given)
             if queued > 1:
                 self.recall.crowded[engine.number] = engine
-                if not shape.demand.cpus:
+                if not shape.needs_spare:
                     self.recall.weightless = True
 
     def values_of(self, task: TaskRecord) -> list[Value]:

@@ -1,4 +1,4 @@
-"""Questions of clients, and when they are answered."""
+"""Questions of clients, answered at once, or when there is something to tell."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 
 class Questions:
-    """Answers what is asked about the machine: at once, or as soon as there is a node."""
+    """Answers from the tables of this machine."""
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
         self._early: list[tuple[int, Asked]] = []
-        """About nodes, from before the first one: a client joins a starting pool."""
+        """Questions about nodes that came before the first one: a client joins a starting pool."""
 
-    def asked(self, peer: PeerRecord, message: Asked, now: float) -> None:
-        """A client asks."""
+    def ask(self, peer: PeerRecord, message: Asked, now: float) -> None:
+        """Answer this question."""
         machine = self._machine
         if message.what in views.ABOUT_NODES and not machine.fleet.nodes:
             self._early.append((peer.number, message))
@@ -35,8 +35,9 @@ class Questions:
         machine.outbox.send(peer.number, reply)
 
     def node_joined(self, now: float) -> None:
-        """There is a node: answer those who asked before it."""
+        """There is a node: answer those who asked about nodes before it."""
         early, self._early = self._early, []
         for number, message in early:
-            if number in self._machine.peers:
-                self.asked(self._machine.peers[number], message, now)
+            peer = self._machine.peers.get(number)
+            if peer is not None:
+                self.ask(peer, message, now)

@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING
 from parallax.core.states import TaskState
 
 if TYPE_CHECKING:
+    from parallax.core.group_records import GroupRecord
     from parallax.core.jobs import JobRecord
     from parallax.core.records import TaskRecord
-    from parallax.core.resources import Demand, NodeRecord
+    from parallax.core.resources import Demand, Stock
 
 UNKNOWN_S = 0.001
 """What a task of unknown duration is charged to its job."""
@@ -34,22 +35,42 @@ class Shape:
     __slots__ = (
         "__weakref__",
         "affinity",
+        "bundle",
         "count",
         "demand",
         "feasible",
+        "group",
         "hungry_since",
         "lanes",
+        "needs_spare",
         "reserved",
         "served",
         "soft",
         "spread",
     )
 
-    def __init__(self, demand: Demand, *, spread: bool, affinity: int, soft: bool) -> None:
+    def __init__(
+        self,
+        demand: Demand,
+        *,
+        spread: bool = False,
+        affinity: int = -1,
+        soft: bool = False,
+        group: GroupRecord | None = None,
+        bundle: int = -1,
+    ) -> None:
         self.demand = demand
         self.spread = spread
         self.affinity = affinity
         self.soft = soft
+        self.group = group
+        """The placement group whose bundles it takes from, instead of what is free on a node."""
+        self.bundle = bundle
+        """Which of them; negative for any."""
+        if group is not None:
+            group.shapes.add(self)
+        self.needs_spare = bool(demand.cpus) and group is None
+        """Only a node with some CPU free can run it."""
         self.feasible = False
         """Some node could run it. Kept by the fleet."""
         self.count = 0
@@ -60,8 +81,15 @@ class Shape:
         """When it had its last turn among shapes that wait for engines."""
         self.hungry_since = -1.0
         """Since when none of its ready tasks has found an engine; negative when it has none."""
-        self.reserved: NodeRecord | None = None
-        """The node that takes nothing else until this shape fits there."""
+        self.reserved: Stock | None = None
+        """The node, or bundle, that takes nothing else until this shape fits there."""
+
+    def within(self, demand: Demand) -> Shape:
+        """The shape of tasks with this demand in any bundle of this shape's group."""
+        assert self.group is not None
+        shape = Shape(demand, group=self.group)
+        shape.feasible = self.group.could_run(shape)
+        return shape
 
     def first(self) -> Lane:
         """The lane whose turn it is. The caller has checked `count`."""
@@ -69,7 +97,7 @@ class Shape:
         return lanes[0] if len(lanes) == 1 else min(lanes, key=_turn)
 
     def unreserve(self) -> None:
-        """No node is emptied for this shape any more."""
+        """Nothing is emptied for this shape any more."""
         if self.reserved is not None:
             self.reserved.reserved = None
             self.reserved = None

@@ -30,7 +30,7 @@ class Recall:
         """When they will be looked at again even if nothing happens; in the past when nobody
         needs it."""
         self.weightless = False
-        """Some of them may have a shape that needs no CPU."""
+        """Some of them may have a shape that needs no node with CPU to spare."""
         self._fleet = fleet
         self._outbox = outbox
         self._timers = timers
@@ -81,7 +81,7 @@ class Recall:
         for engine in self.crowded.values():
             shape = engine.shape
             assert shape is not None
-            if not shape.demand.cpus:
+            if not shape.needs_spare:
                 self.weightless = True
             if engine.recalling or engine.dying:
                 continue

@@ -8,6 +8,7 @@ nothing may leave a cycle through them: a task that leaves its engine forgets it
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from parallax.core.actor_records import ActorRecord
     from parallax.core.jobs import FunctionCounts, JobRecord
     from parallax.core.ready import Lane, Shape
-    from parallax.core.resources import NodeRecord
+    from parallax.core.resources import NodeRecord, Stock
     from parallax.core.timers import Timer
 
 NOTHING: list[int] = []
@@ -39,7 +40,18 @@ class Blob:
 class Template:
     """What many tasks share: a function, its options, its measured duration."""
 
-    __slots__ = ("__weakref__", "blobs", "duration", "id", "shape", "solo", "spec", "uses")
+    __slots__ = (
+        "__weakref__",
+        "blobs",
+        "captures",
+        "duration",
+        "id",
+        "shape",
+        "solo",
+        "spec",
+        "uses",
+        "variants",
+    )
 
     def __init__(self, spec: TemplateDefined, shape: Shape, blobs: list[Blob]) -> None:
         self.id = spec.template
@@ -47,11 +59,34 @@ class Template:
         self.shape = shape
         self.blobs = blobs
         self.duration = DurationEstimate()
-        self.uses: set[tuple[int, int]] = set()
-        """Jobs that have counted tasks of it, by number, and the depths of those tasks."""
+        self.uses: set[tuple[int, tuple[int, int, Shape]]] = set()
+        """Where its tasks count: jobs, by number, and the keys of their groups."""
         self.solo = bool(spec.timeout_s or spec.max_calls or spec.role == CONSTRUCTOR)
         """Never queued behind another task: its clock, or what becomes of the engine, is its
         own."""
+        self.captures = spec.capture
+        """What its tasks submit runs in their placement group, unless it says where."""
+        self.variants: WeakKeyDictionary[Shape, Template] | None = None
+        """The same for tasks that run in the group of those that submit them, by whose shape."""
+
+    def inside(self, task: TaskRecord | None) -> Template:
+        """This template for what a task submits: in its placement group, if the task captures
+        that, and unless the template has a place of its own."""
+        if task is None or not task.group.template.captures:
+            return self
+        shape, parent = self.shape, task.group.template
+        if shape.group is not None or shape.spread or shape.affinity >= 0:
+            return self
+        if self.variants is None:
+            self.variants = WeakKeyDictionary()
+        variant = self.variants.get(parent.shape)
+        if variant is None:
+            within = parent.shape.within(shape.demand)
+            variant = self.variants[parent.shape] = Template(self.spec, within, self.blobs)
+            variant.captures = True
+            variant.duration = self.duration
+            variant.uses = self.uses
+        return variant
 
 
 class Group:
@@ -226,6 +261,7 @@ class EngineRecord:
         "resuming",
         "shape",
         "solo",
+        "stock",
         "templates",
         "timer",
         "waiting",
@@ -240,6 +276,8 @@ class EngineRecord:
         """Task id → task, in run order (dicts keep it; removal from the middle is O(1))."""
         self.shape: Shape | None = None
         """What it holds a lease for; None while it is idle."""
+        self.stock: Stock = node
+        """What its lease takes from: the node, or a bundle there."""
         self.gpus: list[int] = []
         self.leased_at = 0.0
         self.moved_at = 0.0

@@ -44,58 +44,24 @@ class Demand:
         return describe(self.quantities) or "nothing"
 
 
-class NodeRecord:
-    """One host: what it has in all, what is free now, and its engines."""
+class Stock:
+    """Resources in one place, of which tasks take: those of a host, or a bundle's part of them."""
 
-    __slots__ = (
-        "actors",
-        "available",
-        "blocked",
-        "dying",
-        "engines",
-        "gpu_free",
-        "held",
-        "host",
-        "idle",
-        "number",
-        "peer",
-        "reserved",
-        "rests_until",
-        "shrinking",
-        "starting",
-        "target",
-        "total",
-    )
+    __slots__ = ("available", "gpu_free", "held", "reserved", "total")
 
-    def __init__(self, number: int, peer: int, host: str, amounts: Mapping[str, float]) -> None:
-        self.number = number
-        self.peer = peer
-        self.host = host
-        self.total = {"CPU": 0} | quantities(amounts)
-        self.gpu_free = [UNIT] * (self.total.get("GPU", 0) // UNIT)
+    def __init__(self, total: Mapping[str, int], gpus: Mapping[int, int]) -> None:
+        self.total = {"CPU": 0, **total}
+        self.gpu_free = dict(gpus)
+        """How much of each GPU is free, by its index on the host."""
         self.available = dict(self.total)
         """What is free; CPU is negative while tasks that waited in `get` overdraw it."""
-        self.engines: dict[int, EngineRecord] = {}
-        self.idle: dict[int, EngineRecord] = {}
-        self.starting: set[int] = set()
-        self.target = max(1, self.total["CPU"] // UNIT)
-        """Engines that it keeps."""
-        self.blocked = 0
-        """Engines whose task waits in `get`."""
-        self.dying = 0
-        """Engines that have been told to end."""
-        self.actors = 0
-        """Engines that belong to actors, but for those that have been told to end."""
         self.held: dict[str, int] = {}
-        """What actors have reserved for as long as they live."""
-        self.shrinking = False
-        self.rests_until = 0.0
-        """No engine is started before that time: the last one could not."""
+        """What stays reserved however many tasks end: by actors, and of hosts by bundles."""
         self.reserved: Shape | None = None
         """A shape for which it is being emptied."""
 
     def could_fit(self, demand: Demand) -> bool:
-        """Would the demand fit on this node if it were empty?"""
+        """Would the demand fit here if nothing else were?"""
         total = self.total
         for name, amount in demand.items:
             if total.get(name, 0) < amount:
@@ -103,14 +69,14 @@ class NodeRecord:
         return -(-demand.gpus // UNIT) <= len(self.gpu_free)
 
     def could_empty(self, demand: Demand) -> bool:
-        """Would the demand fit once all tasks have ended? Actors stay."""
+        """Would the demand fit once all tasks have ended? Actors and bundles stay."""
         held = self.held
         return self.could_fit(demand) and all(
             self.total[name] - held.get(name, 0) >= amount for name, amount in demand.items
         )
 
     def keep(self, demand: Demand, sign: int) -> None:
-        """An actor came to hold this, which was acquired before, or (-1) holds it no more."""
+        """This, which was acquired before, is held from now on, or (-1) is held no more."""
         for name, amount in demand.items:
             self.held[name] = self.held.get(name, 0) + sign * amount
 
@@ -136,36 +102,86 @@ class NodeRecord:
 
     def acquire(self, demand: Demand) -> list[int]:
         """Reserve; returns the GPU indices. The caller has checked `fits`."""
+        if demand.gpus:
+            gpus = self._choose_gpus(demand.gpus)
+            self.take(demand, gpus)
+            return gpus
         available = self.available
         for name, amount in demand.items:
             available[name] -= amount
-        return self._take_gpus(demand.gpus) if demand.gpus else []
+        return []
+
+    def take(self, demand: Demand, gpus: list[int]) -> None:
+        """Reserve, of the GPUs these."""
+        available = self.available
+        for name, amount in demand.items:
+            available[name] -= amount
+        share = min(demand.gpus, UNIT)
+        for index in gpus:
+            self.gpu_free[index] -= share
 
     def release(self, demand: Demand, gpus: list[int]) -> None:
         """Give back what `acquire` took."""
         available = self.available
         for name, amount in demand.items:
             available[name] += amount
-        share = min(demand.gpus, UNIT)
-        for index in gpus:
-            self.gpu_free[index] += share
+        if gpus:
+            share = min(demand.gpus, UNIT)
+            for index in gpus:
+                self.gpu_free[index] += share
 
     def _gpus_fit(self, amount: int) -> bool:
+        free = self.gpu_free.values()
         if amount < UNIT:
-            return any(free >= amount for free in self.gpu_free)
-        return sum(free == UNIT for free in self.gpu_free) >= -(-amount // UNIT)
+            return any(part >= amount for part in free)
+        return sum(part == UNIT for part in free) >= -(-amount // UNIT)
 
-    def _take_gpus(self, amount: int) -> list[int]:
+    def _choose_gpus(self, amount: int) -> list[int]:
         # A fraction shares the fullest GPU that still has room; whole GPUs are taken entire.
         free = self.gpu_free
         if amount < UNIT:
-            chosen = [min((i for i, f in enumerate(free) if f >= amount), key=free.__getitem__)]
-        else:
-            chosen = [i for i, f in enumerate(free) if f == UNIT][: -(-amount // UNIT)]
-        share = min(amount, UNIT)
-        for index in chosen:
-            free[index] -= share
-        return chosen
+            return [min((i for i, part in free.items() if part >= amount), key=free.__getitem__)]
+        return [i for i, part in free.items() if part == UNIT][: -(-amount // UNIT)]
+
+
+class NodeRecord(Stock):
+    """One host: what it has in all, what is free now, and its engines."""
+
+    __slots__ = (
+        "actors",
+        "blocked",
+        "dying",
+        "engines",
+        "host",
+        "idle",
+        "number",
+        "peer",
+        "rests_until",
+        "shrinking",
+        "starting",
+        "target",
+    )
+
+    def __init__(self, number: int, peer: int, host: str, amounts: Mapping[str, float]) -> None:
+        total = quantities(amounts)
+        super().__init__(total, dict.fromkeys(range(total.get("GPU", 0) // UNIT), UNIT))
+        self.number = number
+        self.peer = peer
+        self.host = host
+        self.engines: dict[int, EngineRecord] = {}
+        self.idle: dict[int, EngineRecord] = {}
+        self.starting: set[int] = set()
+        self.target = max(1, self.total["CPU"] // UNIT)
+        """Engines that it keeps."""
+        self.blocked = 0
+        """Engines whose task waits in `get`."""
+        self.dying = 0
+        """Engines that have been told to end."""
+        self.actors = 0
+        """Engines that belong to actors, but for those that have been told to end."""
+        self.shrinking = False
+        self.rests_until = 0.0
+        """No engine is started before that time: the last one could not."""
 
 
 _OPTION_NAMES = {"CPU": "num_cpus", "GPU": "num_gpus"}

@@ -103,7 +103,7 @@ class TaskTable:
             if task_id in rows or (task_id in objects.rows and objects.known(task_id)):
                 continue
             if group is None or group.template.id != spec.template:
-                group = self.group_of(job, templates[spec.template], depth)
+                group = self.group_of(job, templates[spec.template].inside(parent), depth)
                 options = group.template.spec
             task = TaskRecord(
                 task_id,
@@ -175,14 +175,14 @@ class TaskTable:
 
     def group_of(self, job: JobRecord, template: Template, depth: int) -> Group:
         """Where tasks of this template and depth count and queue."""
-        key = (template.id, depth)
+        key = (template.id, depth, template.shape)
         group = job.groups.get(key)
         if group is None:
             lane = job.lanes.get((template.shape, depth))
             if lane is None:
                 lane = job.lanes[template.shape, depth] = Lane(template.shape, job, depth)
             group = job.groups[key] = Group(template, job, lane)
-            template.uses.add((job.id, depth))
+            template.uses.add((job.id, key))
         return group
 
     def adopt(self, parent: TaskRecord, task: TaskRecord) -> None:
@@ -241,6 +241,8 @@ class TaskTable:
 
     def _infeasible(self, task: TaskRecord) -> Failure:
         shape = task.group.template.shape
+        if shape.group is not None:
+            return shape.group.refusal(task.name, shape, task.id)
         nodes = self._fleet.nodes.values()
         has = "; ".join(f"node {n.number}: {describe(n.total)}" for n in nodes)
         where = f" on node {shape.affinity}" if shape.affinity >= 0 and not shape.soft else ""

@@ -8,9 +8,11 @@ that no table has to be swept.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from weakref import WeakValueDictionary
 
 from parallax.core.fleet import Fleet
+from parallax.core.group_records import GroupRecord, removed_group
 from parallax.core.outbox import Outbox
 from parallax.core.ready import Shape
 from parallax.core.records import Blob, EngineRecord, PeerRecord, Template
@@ -28,6 +30,8 @@ class TemplateTable:
     def __init__(self, fleet: Fleet, outbox: Outbox) -> None:
         self.rows: WeakValueDictionary[int, Template] = WeakValueDictionary()
         self.blobs: WeakValueDictionary[bytes, Blob] = WeakValueDictionary()
+        self.groups: Mapping[int, GroupRecord] = {}
+        """Placement groups; set by their table."""
         self._shapes: WeakValueDictionary[tuple[object, ...], Shape] = WeakValueDictionary()
         self._fleet = fleet
         self._outbox = outbox
@@ -114,20 +118,34 @@ class TemplateTable:
             self._outbox.send(engine.peer, TemplatesForgotten(ids, spare))
 
     def nodes_changed(self) -> None:
-        """Find out anew which shapes some node could run."""
+        """Find out anew which shapes some node, or bundle, could run."""
         for shape in self._shapes.values():
             shape.feasible = self._feasible(shape)
 
     def _shape(self, spec: TemplateDefined) -> Shape:
         demand = Demand(spec.demand)
-        key = (demand.items, spec.spread, spec.affinity, spec.affinity_soft)
+        group = self._group(spec)
+        place = (spec.spread, spec.affinity, spec.affinity_soft, group, spec.bundle)
+        key = (demand.items, *place)
         shape = self._shapes.get(key)
         if shape is None:
             shape = self._shapes[key] = Shape(
-                demand, spread=spec.spread, affinity=spec.affinity, soft=spec.affinity_soft
+                demand,
+                spread=spec.spread,
+                affinity=spec.affinity,
+                soft=spec.affinity_soft,
+                group=group,
+                bundle=spec.bundle,
             )
             shape.feasible = self._feasible(shape)
         return shape
 
+    def _group(self, spec: TemplateDefined) -> GroupRecord | None:
+        if not spec.group:
+            return None
+        return self.groups.get(spec.group) or removed_group(spec.group)
+
     def _feasible(self, shape: Shape) -> bool:
+        if shape.group is not None:
+            return shape.group.could_run(shape)
         return any(self._fleet.allowed(shape, node) for node in self._fleet.nodes.values())

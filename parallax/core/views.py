@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from parallax.core import actor_views
+from parallax.core import actor_views, group_views
 from parallax.core.records import PeerRecord, TaskRecord
 from parallax.core.resources import UNIT
 from parallax.core.states import TaskState
@@ -110,12 +110,15 @@ def _job_errors(machine: Machine, peer: PeerRecord, argument: Any) -> Any:
 def _job_failed(machine: Machine, peer: PeerRecord, argument: Any) -> Any:
     """What to submit to run the failed tasks of a job again, and how many objects each returns.
 
-    Not streaming tasks, nor what belongs to an actor.
+    Not streaming tasks, nor what belongs to an actor, nor a task inside of the placement group of
+    another one, once its function was forgotten.
     """
     found = []
     for call in machine.jobs[argument].errors:
-        assert call.template is not None
-        options = call.template.spec
+        template = machine.templates.rows.get(call.spec.template)
+        if template is None:
+            continue
+        options = template.spec
         if not options.streaming and not options.role:
             args = call.spec.args
             items = len(args.items) if isinstance(args, Chunk) else options.num_returns
@@ -200,6 +203,7 @@ _VIEWS: dict[str, Callable[[Machine, PeerRecord, Any], Any]] = {
     "named_actors": actor_views.named_actors,
     "namespace": actor_views.namespace,
     "is_call": actor_views.is_call,
+    "groups": group_views.groups,
     "nodes": _nodes,
     "resources": _resources,
     "jobs": _jobs,

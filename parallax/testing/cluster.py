@@ -139,6 +139,12 @@ class Client(Member):
         settings = Options(**{"name": "call", "max_retries": 0, "num_cpus": 0.0, **options})
         return self.call_actor(self.job, 0, actor, work, args, refs, settings)
 
+    def group(
+        self, *bundles: dict[str, float], strategy: str = "PACK", detached: bool = False
+    ) -> Ref:
+        """Make a placement group; tasks run in it with ``group=ref.id``."""
+        return self.create_group(self.job, bundles, strategy, detached=detached)
+
     def result(self, ref: Ref) -> Any:
         """The value of an object that is ready.
 

@@ -72,7 +72,7 @@ class SimHub:
         lease = fleet.lease
 
         def watched(engine: EngineRecord, shape: Shape, now: float) -> None:
-            if not engine.node.fits(shape.demand):
+            if not any(node is engine.node for node in fleet.candidates(shape)):
                 raise InvariantError(f"node {engine.node.number} is overdrawn")
             lease(engine, shape, now)
 

@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from parallax.core.machine import Machine
 from parallax.core.objects import size_of
 from parallax.core.recall import SWEEP_S
-from parallax.core.records import TaskRecord
-from parallax.core.resources import UNIT
+from parallax.core.records import EngineRecord, TaskRecord
+from parallax.core.resources import UNIT, Demand, Stock
 from parallax.core.states import TaskState
 from parallax.messages import Stored
-from parallax.testing import actor_invariants
+from parallax.testing import actor_invariants, group_invariants
 
 
 class InvariantError(AssertionError):
@@ -41,6 +41,7 @@ def check(machine: Machine) -> None:
         *_stuck(machine),
         *_jobs(machine),
         *actor_invariants.actors(machine),
+        *group_invariants.groups(machine),
     ]
     if broken:
         raise InvariantError("\n".join(broken))
@@ -66,6 +67,7 @@ def check_empty(machine: Machine) -> None:
         "blobs": len(set(machine.templates.blobs) - blobs),
         "crowded engines": len(machine.placement.recall.crowded),
         "actors": len(machine.actors.rows),
+        "placement groups": len(machine.groups.rows),
         "leases": sum(engine.shape is not None for engine in machine.fleet.engines.values()),
         "pending tasks of jobs": sum(job.pending for job in machine.jobs.all()),
     }
@@ -132,47 +134,66 @@ def _nodes(machine: Machine) -> Iterator[str]:
     for node in fleet.nodes.values():
         who = f"node {node.number}"
         engines = list(node.engines.values())
-        expected = dict(node.total)
-        gpus = [UNIT] * len(node.gpu_free)
-        for engine in engines:
-            if engine.shape is None:
-                continue
-            for name, amount in engine.shape.demand.items:
-                if not (name == "CPU" and engine.blocked):
-                    expected[name] -= amount
-            for index in engine.gpus:
-                gpus[index] -= min(engine.shape.demand.gpus, UNIT)
-        if expected != node.available:
-            yield f"{who}: available {node.available}, by its leases {expected}"
-        if gpus != node.gpu_free:
-            yield f"{who}: GPUs {node.gpu_free}, by its leases {gpus}"
-        overdrawn = [name for name, left in node.available.items() if left < 0 and name != "CPU"]
-        if overdrawn:
-            yield f"{who}: overdrawn {overdrawn}"
-        if min(gpus, default=0) < 0:
-            yield f"{who}: a GPU is overdrawn: {gpus}"
+        bundles = group_invariants.bundles_on(machine, node)
+        yield from stock(who, node, engines, [(b.demand, b.gpus) for b in bundles])
+        for bundle in bundles:
+            yield from stock(f"{who}: a bundle", bundle, engines, [])
         if node.blocked != sum(bool(e.blocked) and e.counts for e in engines):
             yield f"{who}: blocked={node.blocked}"
         if node.actors != sum(e.actor is not None and not e.dying for e in engines):
             yield f"{who}: actors={node.actors}"
-        held = Counter[str]()
-        for engine in engines:
-            if engine.actor is not None and engine.shape is not None:
-                held.update(engine.shape.demand.quantities)
-        if +Counter(node.held) != +held:
-            yield f"{who}: held by actors {node.held}, by their leases {dict(held)}"
         if node.dying != sum(bool(e.dying) for e in engines):
             yield f"{who}: dying={node.dying}"
         if (node.number in fleet.spare) != (node.available["CPU"] > 0):
             yield f"{who}: spare={node.number in fleet.spare} with {node.available}"
         if node.starting & set(node.engines):
             yield f"{who}: engines that start and are there: {node.starting}"
-        if node.reserved is not None and (
-            node.reserved.reserved is not node or not node.reserved.count
-        ):
-            yield f"{who}: reserved for nobody"
     if set(fleet.engines) != {n for node in fleet.nodes.values() for n in node.engines}:
         yield "engines of the nodes are not those of the fleet"
+
+
+def stock(
+    who: str, stock: Stock, engines: list[EngineRecord], taken: list[tuple[Demand, list[int]]]
+) -> Iterator[str]:
+    """What is free is what leases, and what else was taken, leave."""
+    expected = dict(stock.total)
+    whole = min(stock.total.get("GPU", 0), UNIT)
+    gpus = dict.fromkeys(stock.gpu_free, whole)
+    held = Counter[str]()
+    for demand, indices in taken:
+        held.update(demand.quantities)
+        _subtract(expected, gpus, demand, indices)
+    for engine in engines:
+        if engine.shape is None or engine.stock is not stock:
+            continue
+        _subtract(expected, gpus, engine.shape.demand, engine.gpus)
+        if engine.blocked:
+            expected["CPU"] += engine.shape.demand.cpus
+        if engine.actor is not None:
+            held.update(engine.shape.demand.quantities)
+    if expected != stock.available:
+        yield f"{who}: available {stock.available}, by its leases {expected}"
+    if gpus != stock.gpu_free:
+        yield f"{who}: GPUs {stock.gpu_free}, by its leases {gpus}"
+    overdrawn = [name for name, left in stock.available.items() if left < 0 and name != "CPU"]
+    if overdrawn:
+        yield f"{who}: overdrawn {overdrawn}"
+    if min(gpus.values(), default=0) < 0:
+        yield f"{who}: a GPU is overdrawn: {gpus}"
+    if +Counter(stock.held) != +held:
+        yield f"{who}: held {stock.held}, by actors and bundles {dict(held)}"
+    reserved = stock.reserved
+    if reserved is not None and reserved.reserved is not stock:
+        yield f"{who}: reserved for nobody"
+
+
+def _subtract(
+    left: dict[str, int], gpus: dict[int, int], demand: Demand, indices: list[int]
+) -> None:
+    for name, amount in demand.items:
+        left[name] -= amount
+    for index in indices:
+        gpus[index] -= min(demand.gpus, UNIT)
 
 
 def _ready(machine: Machine) -> Iterator[str]:
@@ -218,7 +239,8 @@ def _tasks(machine: Machine) -> Iterator[str]:
             yield f"{who}: rows of its results are missing"
     for row in rows.values():
         maker = machine.tasks.rows.get(row.task.id) if row.task is not None else None
-        if row.pending and (maker is None or maker is not row.task):
+        promised = row.id in machine.groups.waiting
+        if row.pending and not promised and (maker is None or maker is not row.task):
             yield f"object {row.id:x}: pending, but nobody makes it"
 
 

@@ -16,6 +16,8 @@ from parallax.messages import (
     Chunk,
     Failure,
     FromHub,
+    GroupCreated,
+    GroupRemoved,
     Hello,
     ItemReady,
     ItemsConsumed,
@@ -179,6 +181,22 @@ class Member:
         """End an actor's process."""
         self.send(KillRequested(actor.id, restart))
 
+    def create_group(
+        self, job: int, bundles: Sequence[dict[str, float]], strategy: str, *, detached: bool
+    ) -> Ref:
+        """Make a placement group; the ref of the object that is ready when it is."""
+        (group,) = self._take_ids(1)
+        self._hold([group])
+        message = GroupCreated(job, group, list(bundles), strategy, detached=detached)
+        self.send(message)
+        if self.cluster.chance(self.cluster.faults.duplicate):
+            self.send(message)
+        return Ref(group)
+
+    def remove_group(self, group: Ref) -> None:
+        """End a placement group."""
+        self.send(GroupRemoved(group.id))
+
     def put(self, value: Any) -> Ref:
         """Make an object of a value."""
         (object_id,) = self._take_ids(1)
@@ -251,6 +269,9 @@ class Member:
                 affinity=options.affinity,
                 affinity_soft=options.affinity_soft,
                 role=options.role,
+                group=options.group,
+                bundle=options.bundle,
+                capture=options.capture,
             )
         )
         return template

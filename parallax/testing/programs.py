@@ -78,6 +78,9 @@ class Options:
     spread: bool = False
     affinity: int = -1
     affinity_soft: bool = False
+    group: int = 0
+    bundle: int = -1
+    capture: bool = False
     role: int = 0
 
     @property

@@ -87,10 +87,10 @@ def test_is_never_overdrawn_and_everything_comes_back(
         if release and leases:
             host.release(*leases.pop(0))
         assert min(host.available.values()) >= 0
-        assert min(host.gpu_free) >= 0
+        assert min(host.gpu_free.values()) >= 0
         taken = sum(demand.gpus for demand, _ in leases)
         assert host.available["GPU"] == 2 * UNIT - taken
     for lease in leases:
         host.release(*lease)
     assert host.available == host.total
-    assert host.gpu_free == [UNIT, UNIT]
+    assert host.gpu_free == {0: UNIT, 1: UNIT}
