@@ -26,7 +26,7 @@ from parallax.pool.context import TaskContext, engine
 from parallax.pool.failures import from_error
 from parallax.pool.library import Library, LoadedTemplate
 from parallax.pool.recent import SegmentGoneError
-from parallax.pool.resources import THREAD_VARIABLES
+from parallax.pool.resources import THREAD_VARIABLES, visible_devices
 from parallax.pool.returned import iterate_items, seed_generators, split_returns
 from parallax.serial.values import Packed, pack, unpack
 
@@ -80,6 +80,7 @@ class Executor:
         """Runs the calls of the actor that lives in this process, if one does."""
         self._has_gpus = has_gpus
         self._gpus: list[int] | None = None
+        self._devices = visible_devices()
         self._blas_threads = 1
 
     def run(self, assignment: Assignment) -> Done | TaskStalled:
@@ -274,11 +275,15 @@ class Executor:
 
     # ---- limits -----------------------------------------------------------------------------
 
+    def _device(self, index: int) -> str:
+        """A GPU by its index among those that the pool may use, as CUDA names it."""
+        return self._devices[index] if index < len(self._devices) else str(index)
+
     def _limit(self, template: LoadedTemplate, assignment: Assignment) -> None:
         """Give the task the GPUs and BLAS threads that it asked for."""
         if self._has_gpus and assignment.gpus != self._gpus:
             self._gpus = assignment.gpus
-            os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, assignment.gpus))
+            os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(self._device, assignment.gpus))
         threads = template.wants_blas_threads
         if threads != self._blas_threads:
             self._blas_threads = threads

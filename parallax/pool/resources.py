@@ -73,11 +73,16 @@ def _cgroup_cpus() -> float:
     return 0.0
 
 
+def visible_devices() -> list[str]:
+    """The names in `CUDA_VISIBLE_DEVICES`: indices or UUIDs."""
+    names = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    return [name.strip() for name in names if name.strip() and name.strip() != "-1"]
+
+
 def usable_gpus() -> int:
     """GPUs that this process may see: `CUDA_VISIBLE_DEVICES`, else the NVIDIA devices."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return len([name for name in visible.split(",") if name and name != "-1"])
+    if "CUDA_VISIBLE_DEVICES" in os.environ:
+        return len(visible_devices())
     return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
 
 
