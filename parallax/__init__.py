@@ -43,10 +43,17 @@ if TYPE_CHECKING:
     )
     from parallax.api.jobs import Job, job, job_of, jobs
     from parallax.api.keeping import Kept, forget, keep, recall
+    from parallax.api.placement import (
+        PlacementGroup,
+        placement_group,
+        placement_group_table,
+        remove_placement_group,
+    )
     from parallax.api.pools import Pool, pools
     from parallax.api.remote import RemoteFunction, remote
     from parallax.api.verbs import as_completed, cancel, get, map_unordered, put, wait
     from parallax.options import NodeAffinity
+    from parallax.placement_options import PlacementGroupSchedulingStrategy
     from parallax.refs import ObjectRef, ObjectRefGenerator
 
 _HOMES = {
@@ -74,10 +81,17 @@ _HOMES = {
     ],
     "api.jobs": ["Job", "job", "job_of", "jobs"],
     "api.keeping": ["Kept", "forget", "keep", "recall"],
+    "api.placement": [
+        "PlacementGroup",
+        "placement_group",
+        "placement_group_table",
+        "remove_placement_group",
+    ],
     "api.pools": ["Pool", "pools"],
     "api.remote": ["RemoteFunction", "remote"],
     "api.verbs": ["as_completed", "cancel", "get", "map_unordered", "put", "wait"],
     "options": ["NodeAffinity"],
+    "placement_options": ["PlacementGroupSchedulingStrategy"],
     "refs": ["ObjectRef", "ObjectRefGenerator"],
 }
 """Where the public names live. They are imported when they are first asked for: so a pool, whose
@@ -94,6 +108,8 @@ __all__ = [
     "NodeAffinity",
     "ObjectRef",
     "ObjectRefGenerator",
+    "PlacementGroup",
+    "PlacementGroupSchedulingStrategy",
     "Pool",
     "RemoteFunction",
     "RuntimeContext",
@@ -120,10 +136,13 @@ __all__ = [
     "map_unordered",
     "method",
     "nodes",
+    "placement_group",
+    "placement_group_table",
     "pools",
     "put",
     "recall",
     "remote",
+    "remove_placement_group",
     "shutdown",
     "sync",
     "timeline",

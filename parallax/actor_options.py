@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 from parallax.errors import UsageError
 from parallax.options import (
     MAX_COUNT,
-    NodeAffinity,
+    Strategy,
     TaskOptions,
     exception_types,
     is_count,
@@ -38,7 +38,7 @@ class ActorOptions:
     get_if_exists: bool = False
     lifetime: Literal["detached"] | None = None
     max_pending_calls: int = -1
-    scheduling_strategy: Literal["DEFAULT", "SPREAD"] | NodeAffinity = "DEFAULT"
+    scheduling_strategy: Strategy = "DEFAULT"
 
     def updated(self, given: Mapping[str, Any]) -> ActorOptions:
         """A copy with these options set.

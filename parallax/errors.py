@@ -35,6 +35,10 @@ class TaskCancelledError(ParallaxError):
     """The task was cancelled before it could finish."""
 
 
+class PlacementGroupRemovedError(TaskCancelledError):
+    """The placement group in which the task ran, or was to run, was removed."""
+
+
 class TaskTimeoutError(ParallaxError, TimeoutError):
     """The task ran longer than its `timeout_s` and was stopped."""
 

@@ -6,9 +6,15 @@ import difflib
 import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from parallax.errors import UsageError
+from parallax.placement_options import (
+    BundleGroup,
+    PlacementGroupSchedulingStrategy,
+    check_group,
+    group_strategy,
+)
 
 MAX_AMOUNT = 1e15
 """Of anything: bytes, seconds, cores. The scheduler's own numbers stay well within 64 bits."""
@@ -33,6 +39,11 @@ class NodeAffinity:
     soft: bool = False
 
 
+Strategy: TypeAlias = (
+    Literal["DEFAULT", "SPREAD"] | NodeAffinity | PlacementGroupSchedulingStrategy | BundleGroup
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskOptions:
     """How a task runs. See `parallax.remote` for what each option means."""
@@ -45,7 +56,7 @@ class TaskOptions:
     max_retries: int = 3
     retry_exceptions: bool | tuple[type[BaseException], ...] = False
     timeout_s: float | None = None
-    scheduling_strategy: Literal["DEFAULT", "SPREAD"] | NodeAffinity = "DEFAULT"
+    scheduling_strategy: Strategy = "DEFAULT"
     name: str | None = None
     max_calls: int | None = None
     backpressure: int | None = None
@@ -95,10 +106,14 @@ class TaskOptions:
                     f"{name}={value!r} must be an int from 1 to {MAX_COUNT:,}, or None."
                 )
         strategy = self.scheduling_strategy
-        if not (strategy in ("DEFAULT", "SPREAD") or isinstance(strategy, NodeAffinity)):
+        group = self.group
+        if group is not None:
+            check_group(group, self.demand)
+        elif not (strategy in ("DEFAULT", "SPREAD") or isinstance(strategy, NodeAffinity)):
             raise UsageError(
-                f"scheduling_strategy={strategy!r} must be 'DEFAULT', 'SPREAD' or "
-                "parallax.NodeAffinity(node)."
+                f"scheduling_strategy={strategy!r} must be 'DEFAULT', 'SPREAD', "
+                "parallax.NodeAffinity(node), a placement group or "
+                "parallax.PlacementGroupSchedulingStrategy(group, ...)."
             )
         if isinstance(strategy, NodeAffinity) and not is_count(strategy.node):
             raise UsageError(f"NodeAffinity({strategy.node!r}): a node's number is an int, from 0.")
@@ -107,6 +122,11 @@ class TaskOptions:
         for name, why in _LATER.items():
             if getattr(self, name):
                 raise UsageError(f"{name}={getattr(self, name)!r}: {why}.")
+
+    @property
+    def group(self) -> PlacementGroupSchedulingStrategy | None:
+        """The placement group in which the task runs, if it names one."""
+        return group_strategy(self.scheduling_strategy)
 
     @property
     def demand(self) -> dict[str, float]:

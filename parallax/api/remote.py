@@ -227,7 +227,8 @@ def remote(*args: Any, **options: Any) -> Any:
         max_retries: how often it runs again when its engine or node crashes (3); -1: no limit.
         retry_exceptions: run it again when it raises: True, or a list of types (False).
         timeout_s: seconds after which the attempt is stopped with `TaskTimeoutError` (none).
-        scheduling_strategy: ``"DEFAULT"``, ``"SPREAD"`` or `NodeAffinity`.
+        scheduling_strategy: ``"DEFAULT"``, ``"SPREAD"``, `NodeAffinity`, a `PlacementGroup`, or
+            `PlacementGroupSchedulingStrategy`.
         name: shown in views (the function's name).
         max_calls: replace the engine after so many calls, for libraries that leak (none).
         backpressure: how many values a generator may be ahead of its reader (no limit).

@@ -66,6 +66,7 @@ def make_template(
     options = call.task_options
     strategy = options.scheduling_strategy
     affinity = strategy if isinstance(strategy, NodeAffinity) else None
+    group = options.group
     types = options.retry_exceptions
     return TemplateDefined(
         template,
@@ -85,6 +86,9 @@ def make_template(
         strategy == "SPREAD",
         affinity.node if affinity else -1,
         affinity.soft if affinity else False,
+        group=group.placement_group.number if group else 0,
+        bundle=group.placement_group_bundle_index if group else -1,
+        capture=bool(group and group.placement_group_capture_child_tasks),
     )
 
 

@@ -5,18 +5,27 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from parallax.messages import Arguments, Chunk, FailedRetried, Failure, JobOpened, TaskSpec
+from parallax.messages import (
+    Arguments,
+    Chunk,
+    FailedRetried,
+    Failure,
+    GroupCreated,
+    GroupRemoved,
+    JobOpened,
+    TaskSpec,
+)
 from parallax.pool.calls import NO_ARGUMENTS, pack_call
 from parallax.pool.client import Client
 from parallax.pool.context import engine
 from parallax.pool.keeper import PoolKeeper
 from parallax.refs import ObjectRef, RefOwner, check_owner
-from parallax.serial.values import pack
+from parallax.serial.values import dumps, pack
 from parallax.sessions.bindings import Binder, Binding, MakeTemplate, make_template
 from parallax.sessions.jobs import JobChooser, Submissions
 from parallax.sessions.output import TaskPrinter
@@ -215,6 +224,32 @@ class PoolSession:
         if not self._width:
             self._width = max(1, int(self.ask("resources")["total"].get("CPU", 1)))
         return self._width
+
+    # ---- placement groups -------------------------------------------------------------------
+
+    def create_group(
+        self, bundles: Sequence[Mapping[str, float]], strategy: str, *, name: str, detached: bool
+    ) -> ObjectRef[Any]:
+        """See `Session`."""
+        client = self.client
+        client.check()
+        job = self.place(0)[0]
+        with client.lock:
+            group, made = client.expect(1)
+            client.channel.outbox.append(
+                GroupCreated(
+                    job, group, [dict(b) for b in bundles], strategy, name, detached, dumps(None)
+                )
+            )
+            client.channel.rows += 1
+        client.channel.posted()
+        assert isinstance(made, list)
+        return made[0]
+
+    def remove_group(self, group: int) -> None:
+        """See `Session`."""
+        self.client.check()
+        self.client.channel.post(GroupRemoved(group))
 
     # ---- objects ----------------------------------------------------------------------------
 

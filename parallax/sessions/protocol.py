@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any, Protocol
 
 from parallax.actor_options import ActorOptions
@@ -175,6 +175,18 @@ class Session(Protocol):
     ) -> list[ObjectRef[Any]]:
         """Start one task an item; `chunk` items travel together, None lets the session choose."""
 
+    def create_group(
+        self, bundles: Sequence[Mapping[str, float]], strategy: str, *, name: str, detached: bool
+    ) -> ObjectRef[Any]:
+        """Have a placement group made. Does not wait.
+
+        Returns:
+            A ref whose id is the group's, ready when all of its bundles are reserved.
+        """
+
+    def remove_group(self, group: int) -> None:
+        """End a placement group and what runs in it. Does not wait."""
+
     def put(self, value: Any) -> ObjectRef[Any]:
         """Store a value."""
 
@@ -190,7 +202,7 @@ class Session(Protocol):
         """Cancel these tasks, and those that make these objects. Returns at once."""
 
     def ask(self, what: str, argument: Any = None) -> Any:
-        """Ask the cluster: nodes, resources, jobs, job and what is in it, task, timeline.
+        """Ask the cluster: nodes, resources, groups, jobs, job and what is in it, task, timeline.
 
         Raises:
             LookupError: it does not know what it was asked about.

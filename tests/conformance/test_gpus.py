@@ -50,3 +50,29 @@ def test_fractions_share_one(gate: Gate) -> None:
     gate.wait_for(2)
     gate.open()
     assert len(set(px.get(refs))) == 1
+
+
+@px.remote(num_gpus=1)
+class Holder:
+    def devices(self) -> str | None:
+        return os.environ.get("CUDA_VISIBLE_DEVICES")
+
+
+def test_actors_keep_theirs() -> None:
+    actors = [Holder.remote() for _ in range(2)]
+    for _ in range(2):
+        assert sorted(px.get([actor.devices.remote() for actor in actors])) == ["0", "1"]
+
+
+def test_those_of_a_bundle_are_for_its_group_alone() -> None:
+    group = px.placement_group([{"CPU": 1, "GPU": 1}])
+    assert group.wait(30)
+    inside = devices.options(num_gpus=1, scheduling_strategy=group)
+    half = devices.options(num_gpus=0.5, scheduling_strategy=group)
+    mine = px.get([inside.remote(), half.remote(), half.remote()])
+    actor = Holder.options(scheduling_strategy=group).remote()
+    mine.append(px.get(actor.devices.remote()))
+    (own,) = set(mine)
+    outside = {px.get(devices.options(num_gpus=1).remote()) for _ in range(3)}
+    assert outside == {"0", "1"} - {own}
+    px.remove_placement_group(group)

@@ -13,7 +13,7 @@ import parallax as px
 
 FUNCTIONS = {name: thing for name in px.__all__ if inspect.isfunction(thing := getattr(px, name))}
 CLASSES = {name: thing for name in px.__all__ if inspect.isclass(thing := getattr(px, name))}
-VALUES = {"NodeAffinity", "Pool", "RuntimeContext"}
+VALUES = {"NodeAffinity", "PlacementGroupSchedulingStrategy", "Pool", "RuntimeContext"}
 """Plain data, frozen."""
 WAITS = re.compile(
     r"[Bb]locks|returns? at once|does not (block|wait)|round trip|Starts nothing|Joins none",

@@ -13,7 +13,17 @@ import parallax
 PACKAGE = Path(__file__).parents[2] / "parallax"
 
 LAYERS = [
-    {"errors", "ids", "options", "actor_options", "messages", "reprs", "snapshot", "version"},
+    {
+        "errors",
+        "ids",
+        "options",
+        "actor_options",
+        "placement_options",
+        "messages",
+        "reprs",
+        "snapshot",
+        "version",
+    },
     {"serial", "core", "refs"},
     {"store", "net"},
     {"pool"},

@@ -37,6 +37,8 @@ class InlineActor:
         self.title = plan.constructor.name
         self.info = plan.info
         self.name = name
+        home = plan.constructor.task_options.group
+        self.group = home.placement_group.number if home is not None else 0
         self.detached = plan.actor_options.lifetime == "detached"
         self.restarts_left = plan.actor_options.max_restarts
         self.instance: Any = None
@@ -237,11 +239,23 @@ class InlineActors:
             row.restarts_left -= row.restarts_left > 0
             row.construct()
             return
-        row.end("it was killed by kill()")
+        self._end(row, "it was killed by kill()")
+
+    def end_group(self, group: int) -> None:
+        """Remove a placement group, and end the actors that live in it."""
+        with self._book.changed:
+            failure = self._book.groups.remove(group)
+        if failure is not None:
+            for row in list(self._rows.values()):
+                if row.group == group and row.failure is None:
+                    self._end(row, failure.message)
+
+    def _end(self, row: InlineActor, why: str) -> None:
+        row.end(why)
         self._names.pop(row.name, None)
         if row.detached:
             row.detached = False
-            self._session.dropped.append(actor)
+            self._session.dropped.append(row.id)
 
     def _enter(self) -> None:
         """Part with actors that nobody has a handle of, and with the names of the dead."""

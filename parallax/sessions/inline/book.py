@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 
 from parallax.core.jobs import JobRecord, JobTable
@@ -13,7 +13,8 @@ from parallax.core.objects import gone
 from parallax.ids import counter
 from parallax.messages import Failure, JobOpened, TaskSpec
 from parallax.serial.envelope import seal
-from parallax.serial.values import Packed
+from parallax.serial.values import Packed, pack
+from parallax.sessions.inline.groups import InlineGroups
 from parallax.sessions.inline.objects import InlineObjects
 from parallax.sessions.inline.tasks import InlineStream, InlineTask, running
 from parallax.sessions.protocol import Call
@@ -26,7 +27,8 @@ MAX_TIMELINE = 100_000
 class InlineBook:
     """Every change is made under `changed`, which tells those who wait. Thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, resources: Mapping[str, float]) -> None:
+        self.groups = InlineGroups(resources)
         self.changed = threading.Condition(threading.RLock())
         self.objects = InlineObjects()
         self.tasks: dict[int, InlineTask] = {}
@@ -53,6 +55,18 @@ class InlineBook:
             self.objects.expect(object_id, job)
             self.objects.complete(object_id, packed)
         return object_id
+
+    def new_group(self, bundles: Sequence[Mapping[str, float]], strategy: str, name: str) -> int:
+        """A new placement group, and the object that stands for it, with one holder.
+
+        Raises:
+            UsageError: there is no room for it.
+        """
+        with self.changed:
+            self.groups.check(bundles, strategy)
+            group = self.new_object(pack(None))
+            self.groups.add(group, bundles, strategy, name)
+        return group
 
     # ---- tasks ------------------------------------------------------------------------------
 

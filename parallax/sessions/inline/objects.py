@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 
 from parallax.messages import Failure
+from parallax.pool.failures import to_error
 from parallax.serial.envelope import seal
 from parallax.serial.values import Packed
 
@@ -23,6 +24,11 @@ class InlineObject:
         self.job = job
         self.traceback: TracebackType | None = None
         """Of a failure: the frames in which it happened, for debuggers."""
+
+    def error(self) -> BaseException:
+        """The failure, with the frames in which the task raised it behind those of the caller."""
+        assert isinstance(self.value, Failure)
+        return to_error(self.value).with_traceback(self.traceback)
 
 
 class InlineObjects:

@@ -30,7 +30,6 @@ from parallax.serial.values import Packed, pack, unpack
 from parallax.sessions.inline.actors import InlineActors, current_actor
 from parallax.sessions.inline.book import ENGINE, InlineBook
 from parallax.sessions.inline.keeper import InlineKeeper
-from parallax.sessions.inline.objects import InlineObject
 from parallax.sessions.inline.runner import InlineRunner
 from parallax.sessions.inline.tasks import InlineStream, InlineTask, running
 from parallax.sessions.inline.views import answer
@@ -62,7 +61,7 @@ class InlineSession:
         self.lost = ""
         self.dropped: deque[int] = deque()
         self._resources = dict(resources)
-        self._book = InlineBook()
+        self._book = InlineBook(resources)
         self._runner = InlineRunner(self._book)
         self._seeds = Seeds(seed)
         self._submissions = Submissions()
@@ -163,6 +162,8 @@ class InlineSession:
 
     def _infeasible(self, call: Call, task_id: int) -> Failure | None:
         options = call.task_options
+        if options.group is not None:
+            return self._book.groups.why_not(options, call.name, task_id)
         strategy = options.scheduling_strategy
         where = ""
         if isinstance(strategy, NodeAffinity) and strategy.node != 0 and not strategy.soft:
@@ -186,6 +187,20 @@ class InlineSession:
             task = self._book.task_of(object_id)
             if task is not None:
                 self._runner.cancel(task)
+
+    # ---- placement groups -------------------------------------------------------------------
+
+    def create_group(
+        self, bundles: Sequence[Mapping[str, float]], strategy: str, *, name: str, detached: bool
+    ) -> ObjectRef[Any]:
+        """See `Session`. There is room for it now, or there never will be."""
+        self.enter()
+        return ObjectRef(self._book.new_group(bundles, strategy, name), self)
+
+    def remove_group(self, group: int) -> None:
+        """See `Session`."""
+        self.enter()
+        self.actors.end_group(group)
 
     # ---- streaming tasks --------------------------------------------------------------------
 
@@ -227,7 +242,7 @@ class InlineSession:
         for ref in refs:
             row = self._book.objects.rows.get(ref.id)
             if row is not None and isinstance(row.value, Failure):
-                raise _error_of(row)
+                raise row.error()
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         for ref in refs:
             self._settle(ref.id, deadline)
@@ -264,7 +279,7 @@ class InlineSession:
         if row is None:
             raise to_error(gone(object_id))
         if not isinstance(row.value, bytes):
-            raise _error_of(row)
+            raise row.error()
         return unpack(row.value)
 
     def future(self, object_id: int) -> concurrent.futures.Future[Any]:
@@ -380,9 +395,3 @@ class InlineSession:
 
     def __repr__(self) -> str:
         return f"<Session inline {'closed' if self.closed else 'open'}>"
-
-
-def _error_of(row: InlineObject) -> BaseException:
-    """The error, with the frames in which the task raised it behind those of the caller."""
-    assert isinstance(row.value, Failure)
-    return to_error(row.value).with_traceback(row.traceback)

@@ -54,12 +54,18 @@ def _resources(book: InlineBook, resources: Amounts, argument: Any) -> Any:
 def _available(book: InlineBook, resources: Amounts) -> dict[str, float]:
     """What is left beside the tasks that run; one that has submitted another waits for it."""
     left = dict(resources)
+    for name, amount in book.groups.reserved().items():
+        left[name] -= amount
     waiting = {task.parent for task in book.tasks.values() if task.begun}
     for task in book.tasks.values():
-        if task.begun and task.id not in waiting:
+        if task.begun and task.id not in waiting and task.call.task_options.group is None:
             for name, amount in task.call.task_options.demand.items():
                 left[name] = max(0.0, left.get(name, 0.0) - amount)
     return left
+
+
+def _groups(book: InlineBook, resources: Amounts, argument: Any) -> Any:
+    return book.groups.view()
 
 
 def _jobs(book: InlineBook, resources: Amounts, argument: Any) -> Any:
@@ -131,6 +137,7 @@ def _is_call(book: InlineBook, resources: Amounts, argument: Any) -> bool:
 _VIEWS: dict[str, Callable[[InlineBook, Amounts, Any], Any]] = {
     "nodes": _nodes,
     "resources": _resources,
+    "groups": _groups,
     "jobs": _jobs,
     "job": _job,
     "job_tasks": _job_tasks,
