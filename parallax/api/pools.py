@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from parallax.api.jobs import totals_of
-from parallax.errors import ClusterLostError, UsageError
+from parallax.errors import ClusterLostError, JournalError, UsageError
 from parallax.ids import hex_id
 from parallax.net.connection import Connection
 from parallax.pool import local
@@ -110,13 +110,13 @@ class Pool:
 
         Raises:
             ClusterLostError: something of it is still there; says what.
-            JournalError: its journal is another pool's by now, and stays.
         """
         from parallax.pool.ending import drop_journal, end_pool  # late: few processes need it
 
         orderly = end_pool(self._connection, self._config, timeout_s)
         if not keep and (folder := self.journal) is not None:
-            drop_journal(folder)
+            with contextlib.suppress(JournalError):  # it never was this pool's, but another's
+                drop_journal(folder)
         return orderly
 
     @contextmanager

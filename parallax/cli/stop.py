@@ -50,7 +50,7 @@ def run(options: Any) -> int:
             say(f"{pool.name} has ended; its processes and its shared memory are gone.{how}")
             if left:
                 say(f"What it kept is in {left}.")
-            elif journal is not None:
+            elif journal is not None and not journal.exists():
                 say("What it kept is gone, too; `parallax stop --keep` would have left it.")
     if options.json:
         write_json({"stopped": stopped})

@@ -77,14 +77,20 @@ class Journal:
             done = [self._do(database, order) for order in orders]
             database.execute("COMMIT")
         except (JournalError, sqlite3.Error, OSError) as error:
-            self.close()  # the next use opens it anew, and finds out what is wrong with it
+            self._close_database()  # the next use opens it anew, and finds out what is wrong
             self._values.forget_changes()
             return [Journalled(order.ticket, failure=self._failure(error)) for order in orders]
         self._values.settle()
         return done
 
     def close(self) -> None:
-        """Close the files. The folder stays this process's."""
+        """Close the files: the next hub may have them."""
+        self._close_database()
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def _close_database(self) -> None:
         if self._database is not None:
             self._database.close()
             self._database = None

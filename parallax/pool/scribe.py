@@ -61,7 +61,7 @@ class Scribe:
         return self._has_done.wait(timeout_s)
 
     def close(self) -> None:
-        """Do what was ordered, for some seconds at most."""
+        """Do what was ordered, for some seconds at most, and let the next hub have the journal."""
         if self._thread is not None:
             self._orders.put(None)
             self._thread.join(FLUSH_S)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -65,13 +64,6 @@ def recall(journal: Journal, name: str) -> Any:
     return done.failure or done.answer
 
 
-def end(journal: Journal) -> None:
-    """What the kernel does when the hub is killed."""
-    journal.close()
-    if journal._lock >= 0:
-        os.close(journal._lock)
-
-
 def test_what_was_kept_is_there_for_the_next_hub(tmp_path: Path) -> None:
     first = journal_in(tmp_path / "j")
     failure = Failure("task", "ValueError: no", b"data", 7)
@@ -84,7 +76,7 @@ def test_what_was_kept_is_there_for_the_next_hub(tmp_path: Path) -> None:
     )
     assert [one.failure for one in done] == [None] * 4
     assert recall(first, "") != []
-    end(first)
+    first.close()
     second = journal_in(tmp_path / "j")
     assert recall(second, "a") == {"value": b"v"}
     assert read_kept(recall(second, "b")["file"]) == bytes(1 << 20)
@@ -94,7 +86,7 @@ def test_what_was_kept_is_there_for_the_next_hub(tmp_path: Path) -> None:
     assert list(rows) == ["a", "b", "c", "d"]
     assert [row["state"] for row in rows.values()] == ["kept", "kept", "failed", "lost"]
     assert (rows["a"]["job"], rows["a"]["size_bytes"]) == ("job", 1)
-    end(second)
+    second.close()
 
 
 def test_large_values_are_files_that_go_with_their_names(tmp_path: Path) -> None:
@@ -105,7 +97,7 @@ def test_large_values_are_files_that_go_with_their_names(tmp_path: Path) -> None
     do(journal, Forget("a"), Keep("b", "", b"small"))
     (file,) = (tmp_path / "values").iterdir()
     assert recall(journal, "c") == {"file": str(file)}
-    end(journal)
+    journal.close()
 
 
 def test_questions_make_no_folder(tmp_path: Path) -> None:
@@ -122,7 +114,7 @@ def test_an_unknown_name_is_told_what_is_near(tmp_path: Path) -> None:
     do(journal, Keep("forest", "", b"v"))
     assert "Did you mean 'forest'?" in recall(journal, "forrest").message
     assert "parallax.recall() lists" in recall(journal, "xyz").message
-    end(journal)
+    journal.close()
 
 
 def test_one_journal_is_one_hubs(tmp_path: Path) -> None:
@@ -133,21 +125,21 @@ def test_one_journal_is_one_hubs(tmp_path: Path) -> None:
     assert done.failure.kind == "journal"
     assert "in use by another pool" in done.failure.message
     assert recall(first, "a") == {"value": b"v"}
-    end(first)
+    first.close()
     assert recall(second, "a") == {"value": b"v"}
-    end(second)
+    second.close()
 
 
 def test_a_write_that_was_not_acknowledged_leaves_nothing(tmp_path: Path) -> None:
     first = journal_in(tmp_path)
     do(first, Keep("a", "", LARGE))
-    end(first)
+    first.close()
     half = tmp_path / "values" / "half-written"
     half.write_bytes(b"PLX")
     second = journal_in(tmp_path)
     assert read_kept(recall(second, "a")["file"]) == bytes(1 << 20)
     assert not half.exists()
-    end(second)
+    second.close()
 
 
 def test_a_journal_of_another_version_is_left_alone(tmp_path: Path) -> None:
@@ -160,13 +152,13 @@ def test_a_journal_of_another_version_is_left_alone(tmp_path: Path) -> None:
         assert done.failure is not None
         assert "is of version 99, and this parallax reads version 1" in done.failure.message
     assert (tmp_path / FILE).read_bytes() == before
-    end(journal)
+    journal.close()
 
 
 def test_of_a_damaged_journal_what_can_be_read_is_there(tmp_path: Path) -> None:
     first = journal_in(tmp_path)
     do(first, *(Keep(f"n{i}", "", bytes([i]) * 3000) for i in range(100)), Keep("f", "", LARGE))
-    end(first)
+    first.close()
     data = bytearray((tmp_path / FILE).read_bytes())
     middle = len(data) // 2 // 4096 * 4096
     data[middle : middle + 8192] = b"\xff" * 8192
@@ -181,11 +173,11 @@ def test_of_a_damaged_journal_what_can_be_read_is_there(tmp_path: Path) -> None:
     assert "could be read" in second.notes[0]
     assert (tmp_path / "damaged-1" / FILE).read_bytes() == data
     do(second, Keep("new", "", b"v"))
-    end(second)
+    second.close()
     third = journal_in(tmp_path)
     assert len(recall(third, "")) == len(rows) + 1
     assert third.notes == []
-    end(third)
+    third.close()
 
 
 @pytest.mark.parametrize(
@@ -197,14 +189,14 @@ def test_rubbish_in_place_of_a_journal_is_put_aside_with_the_values(
     first = journal_in(tmp_path)
     do(first, Keep("a", "", LARGE))
     (file,) = (tmp_path / "values").iterdir()
-    end(first)
+    first.close()
     (tmp_path / FILE).write_bytes(rubbish)
     second = journal_in(tmp_path)
     assert recall(second, "") == []
     assert {path.name for path in (tmp_path / "damaged-1").iterdir()} >= {FILE, file.name}
     do(second, Keep("b", "", b"v"))
     assert recall(second, "b") == {"value": b"v"}
-    end(second)
+    second.close()
 
 
 @pytest.mark.parametrize("cut", [True, False])
@@ -217,7 +209,7 @@ def test_a_value_whose_file_is_damaged_is_lost_alone(tmp_path: Path, cut: bool) 
     assert lost.kind == "object_lost"
     assert ("has 3 bytes" if cut else "is gone") in lost.message
     assert recall(journal, "b") == {"value": b"v"}
-    end(journal)
+    journal.close()
 
 
 def test_a_value_that_left_the_store_is_reported_as_lost(tmp_path: Path) -> None:
@@ -225,7 +217,7 @@ def test_a_value_that_left_the_store_is_reported_as_lost(tmp_path: Path) -> None
     done = do(journal, Keep("a", "", Stored("gone", 1, 1)), Keep("b", "", b"v"))
     assert [one.lost for one in done] == [True, False]
     assert recall(journal, "b") == {"value": b"v"}
-    end(journal)
+    journal.close()
 
 
 def test_a_full_disk_costs_one_value_and_leaves_the_old_one(
@@ -244,7 +236,7 @@ def test_a_full_disk_costs_one_value_and_leaves_the_old_one(
     assert done[1].failure is None
     assert recall(journal, "a") == {"value": b"old"}
     assert list((tmp_path / "values").iterdir()) == []
-    end(journal)
+    journal.close()
 
 
 def test_a_folder_that_cannot_be_made_is_an_error_for_whoever_keeps(tmp_path: Path) -> None:
@@ -260,7 +252,7 @@ def test_failures_come_back_as_they_were(tmp_path: Path) -> None:
     failure = Failure("task", "ümlaut", bytes(range(256)), 5)
     do(journal, Keep("a", "", failure))
     assert msgspec.structs.astuple(recall(journal, "a")) == msgspec.structs.astuple(failure)
-    end(journal)
+    journal.close()
 
 
 def recipe(name: str, args: bytes | Stored = b"args", **fields: Any) -> Recipe:
@@ -285,7 +277,7 @@ def test_recipes_come_back_with_their_values_in_the_new_store(tmp_path: Path) ->
     do(first, Enlist(recipe("a", LARGE)), Enlist(recipe("b")), Enlist(recipe("c")))
     do(first, Strike("space", "c"), Strike("space", "nobody"))
     assert len(list((tmp_path / "values").iterdir())) == 5
-    end(first)
+    first.close()
     store = FakeStore()
     second = journal_in(tmp_path, store)
     found = muster(second)
@@ -297,7 +289,7 @@ def test_recipes_come_back_with_their_values_in_the_new_store(tmp_path: Path) ->
         assert store.written[value.name] == bytes(1 << 20)
     assert len(store.written) == 5
     assert second.notes == []
-    end(second)
+    second.close()
 
 
 def test_a_newer_recipe_of_the_same_name_replaces_the_older(tmp_path: Path) -> None:
@@ -308,7 +300,7 @@ def test_a_newer_recipe_of_the_same_name_replaces_the_older(tmp_path: Path) -> N
     assert (found.args, found.deps) == (b"new", [])
     assert list((tmp_path / "values").iterdir()) == []
     assert recall(journal, "a") == {"value": b"a result of that name"}
-    end(journal)
+    journal.close()
 
 
 def test_a_recipe_that_cannot_be_read_costs_no_other(tmp_path: Path) -> None:
@@ -316,7 +308,7 @@ def test_a_recipe_that_cannot_be_read_costs_no_other(tmp_path: Path) -> None:
     do(first, Enlist(recipe("gone", LARGE, deps=[], captured=[])))
     (file,) = (tmp_path / "values").iterdir()
     do(first, Enlist(recipe("bad", deps=[], captured=[])), Enlist(recipe("good")))
-    end(first)
+    first.close()
     file.unlink()
     with sqlite3.connect(tmp_path / FILE) as database:
         database.execute("UPDATE actors SET recipe = x'00' WHERE name = 'bad'")
@@ -324,7 +316,7 @@ def test_a_recipe_that_cannot_be_read_costs_no_other(tmp_path: Path) -> None:
     assert [one.name for one in muster(second)] == ["good"]
     assert "'gone' is not started anew: FileNotFoundError" in second.notes[0]
     assert "'bad' is not started anew" in second.notes[1]
-    end(second)
+    second.close()
 
 
 def test_a_recipe_whose_value_left_the_store_is_reported_as_lost(tmp_path: Path) -> None:
@@ -332,4 +324,4 @@ def test_a_recipe_whose_value_left_the_store_is_reported_as_lost(tmp_path: Path)
     (done,) = do(journal, Enlist(recipe("a", deps=[Stored("gone", 1, 1)])))
     assert done.lost
     assert muster(journal) == []
-    end(journal)
+    journal.close()
