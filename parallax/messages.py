@@ -153,6 +153,10 @@ class TemplateDefined(_Message, tag=12):
     bundle: Bundle = -1
     capture: bool = False
     """What its tasks submit runs in that group too."""
+    cache: str = ""
+    """The folder where results are kept; empty when they are not. The first argument of the tasks
+    is then the recipe of the call's key (see `parallax.serial.call_key`)."""
+    cache_limit: Count = 0
 
 
 class BlobDefined(_Message, tag=13):

@@ -21,10 +21,6 @@ MAX_AMOUNT = 1e15
 MAX_COUNT = 1 << 24
 """Of return values, retries and the like."""
 
-_LATER = {
-    "cache": "memoised tasks are not part of this version yet",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class NodeAffinity:
@@ -119,9 +115,8 @@ class TaskOptions:
             raise UsageError(f"NodeAffinity({strategy.node!r}): a node's number is an int, from 0.")
         if self.name is not None and not isinstance(self.name, str):
             raise UsageError(f"name={self.name!r} must be a string.")
-        for name, why in _LATER.items():
-            if getattr(self, name):
-                raise UsageError(f"{name}={getattr(self, name)!r}: {why}.")
+        if not isinstance(self.cache, bool):
+            raise UsageError(f"cache={self.cache!r} must be True or False.")
 
     @property
     def group(self) -> PlacementGroupSchedulingStrategy | None:

@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 
 from parallax.actor_options import ACTOR_OPTION_NAMES, ActorOptions
 from parallax.api.actors import ActorClass, make_actor_class
+from parallax.api.caching import CacheInfo, KeptResultsOf, check_cacheable
 from parallax.api.call_patterns import CallPatterns
 from parallax.errors import UsageError
 from parallax.options import TASK_OPTION_NAMES, TaskOptions
@@ -60,6 +61,8 @@ class RemoteFunction(HtmlRepr, Generic[P, T]):
                 "backpressure is for streaming results: make the function a generator, or pass "
                 'num_returns="streaming".'
             )
+        if options.cache:
+            check_cacheable(self.name, self.num_returns, streaming=self.streaming)
         functools.update_wrapper(self, function, updated=())
 
     def remote(self, /, *args: P.args, **kwargs: P.kwargs) -> Any:
@@ -143,6 +146,44 @@ class RemoteFunction(HtmlRepr, Generic[P, T]):
         with callers_line:
             updated = self.task_options.updated(options)
             return RemoteFunction(self.function, updated, self.shared, self._patterns)
+
+    def cache_info(self) -> CacheInfo:
+        """What is kept of this function in its present version. Starts nothing.
+
+        Raises:
+            UsageError: it was made without ``cache=True``.
+        """
+        with callers_line:
+            return KeptResultsOf(self).info()
+
+    def cache_clear(self) -> None:
+        """Remove what is kept of this function in its present version. Starts nothing.
+
+        Tasks that run just now still keep their results. Older versions are not touched; they go
+        when room is wanted.
+
+        Raises:
+            UsageError: it was made without ``cache=True``.
+        """
+        with callers_line:
+            KeptResultsOf(self).clear()
+
+    def is_cached(self, *args: P.args, **kwargs: P.kwargs) -> bool:
+        """Whether the result of this call is kept. Waits for the values of references among the
+        arguments, and starts nothing.
+
+        Args:
+            args: of the function, by position.
+            kwargs: of the function, by name.
+
+        Raises:
+            TypeError: the arguments do not fit the function's signature.
+            UsageError: it was made without ``cache=True``, or an argument has no content that
+                could be compared.
+        """
+        with callers_line:
+            self._patterns.learn(self.name, args, kwargs)
+            return KeptResultsOf(self).has(args, kwargs)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
         with callers_line:
@@ -232,6 +273,8 @@ def remote(*args: Any, **options: Any) -> Any:
         name: shown in views (the function's name).
         max_calls: replace the engine after so many calls, for libraries that leak (none).
         backpressure: how many values a generator may be ahead of its reader (no limit).
+        cache: keep the result on disk, and take it from there when the same code is called with
+            equal arguments, in later sessions, too (False).
 
     Options of classes:
         num_cpus: cores to construct it (1); if given, they are reserved as long as it lives.

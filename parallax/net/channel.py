@@ -144,6 +144,9 @@ class Channel:
         now = time.perf_counter()
         if self.rows >= FLUSH_COUNT or now - self._sent_at > LATE_S:
             self.flush()
+            if self._looks_at > now + IDLE_STEP_S and self.idle_step_s() <= IDLE_STEP_S:
+                self._looks_at = now  # it sleeps for long, and has something to collect now
+                self._background_wakeup.set()
         elif self._looks_at > now + within_s:
             self._step_s = within_s
             self._active_until = now + ACTIVE_S

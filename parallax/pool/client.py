@@ -89,6 +89,8 @@ class Client:
         of them; returns what to call after it."""
         self._store: SharedStore | None = None
         self._segments = itertools.count(1)
+        self.cancels = 0
+        """How often this process has cancelled something."""
         self._leaving = False
         self._trim_due = 0.0
         self.needless: deque[int | bytes] = deque()
@@ -365,6 +367,7 @@ class Client:
         self, ids: list[int], *, force: bool = False, recursive: bool = True, grace_s: float = -1.0
     ) -> None:
         """See `Membership`."""
+        self.cancels += 1
         self.channel.post(CancelRequested(ids, force, recursive, grace_s))
         self.channel.flush()
 

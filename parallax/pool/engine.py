@@ -156,6 +156,7 @@ class Engine:
             on_item=self._items.write,
             await_reader=self._items.await_reader,
             has_gpus="GPU" in config.resources,
+            marks=config.folder,
         )
         self._streams = [
             TaskOutput(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import inspect
 import os
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from parallax.messages import (
     CALL,
@@ -17,6 +17,7 @@ from parallax.messages import (
     Failure,
     Stored,
     TaskStalled,
+    TemplateDefined,
     Value,
 )
 from parallax.pool.actor_calls import CallRunner
@@ -29,6 +30,9 @@ from parallax.pool.recent import SegmentGoneError
 from parallax.pool.resources import THREAD_VARIABLES, visible_devices
 from parallax.pool.returned import iterate_items, seed_generators, split_returns
 from parallax.serial.values import Packed, pack, unpack
+
+if TYPE_CHECKING:
+    from parallax.pool.kept_call import KeptCall
 
 NOTHING_FOUND: Mapping[int, Any] = {}
 
@@ -55,6 +59,7 @@ class Executor:
         new_id: a new object id, for the items of generators.
         on_item: sends an item of a generator.
         await_reader: waits while the reader of a generator is too far behind.
+        marks: a folder of the pool, to write down what was said to the user already.
     """
 
     def __init__(
@@ -67,6 +72,7 @@ class Executor:
         on_item: Callable[[Assignment, int, Value, list[int]], None],
         await_reader: Callable[[Assignment, int, int], None],
         has_gpus: bool,
+        marks: str = "",
     ) -> None:
         self._library = library
         self._interrupts = interrupts
@@ -78,6 +84,7 @@ class Executor:
         self.await_reader = await_reader
         self.actor: CallRunner | None = None
         """Runs the calls of the actor that lives in this process, if one does."""
+        self._marks = marks
         self._has_gpus = has_gpus
         self._gpus: list[int] | None = None
         self._devices = visible_devices()
@@ -133,6 +140,12 @@ class Executor:
         seed = assignment.seed
         try:
             args, kwargs = self.arguments(assignment)
+            kept = None
+            if spec.cache:
+                kept, args = self._kept_call(spec, args, kwargs)
+                if kept.values is not None:
+                    done.values.extend(map(self.send_value, kept.values))
+                    return
             if seed >= 0:
                 seed_generators(seed)
             try:
@@ -151,6 +164,9 @@ class Executor:
             finally:
                 self._interrupts.end()
             # From here on nothing of the user's runs but what pickling calls.
+            if kept is not None:
+                self._deliver_and_keep(kept, result, spec, object_id, done)
+                return
             self.deliver(result, spec.num_returns, object_id, spec.name, done)
         except MissingArgumentsError:
             raise
@@ -164,6 +180,27 @@ class Executor:
             return
         for position, value in enumerate(split_returns(result, count, name)):
             done.values.append(self._pack(value, object_id + position, name, done))
+
+    def _kept_call(
+        self, spec: TemplateDefined, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> tuple[KeptCall, Sequence[Any]]:
+        """What is kept of a call, and its arguments without the recipe of its key."""
+        from parallax.pool.kept_call import KeptCall  # late: few tasks need it
+
+        recipe, *args = args
+        return KeptCall(spec, recipe, args, kwargs, self._marks), args
+
+    def _deliver_and_keep(
+        self, kept: KeptCall, result: Any, spec: TemplateDefined, object_id: int, done: Done
+    ) -> None:
+        count = spec.num_returns
+        values = [result] if count == 1 else split_returns(result, count, spec.name)
+        packed = [pack(value, name=f"the return value of {spec.name}") for value in values]
+        for position, part in enumerate(packed):
+            if part.refs:
+                done.contained[object_id + position] = part.refs
+            done.values.append(self.send_value(part))
+        kept.keep(packed)
 
     def _run_chunk(
         self,

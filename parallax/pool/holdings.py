@@ -130,6 +130,16 @@ class Holdings:
                 foreign.discard(object_id)
                 gone.append(object_id)
 
+    def share(self, ids: Sequence[int]) -> list[ObjectRef[Any]] | None:
+        """More refs to these objects, if they are held here and none of them has failed. Under the
+        channel's lock."""
+        local, values = self.local, self.values
+        if not all(i in local and type(values.get(i)) is not Failure for i in ids):
+            return None
+        for object_id in ids:
+            local[object_id] += 1
+        return [ObjectRef(object_id, self._client) for object_id in ids]
+
     # ---- values -----------------------------------------------------------------------------
 
     def get(self, ids: Sequence[int], timeout_s: float | None) -> list[Any]:

@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 from weakref import WeakValueDictionary
 
 from parallax.messages import BlobDefined, TemplateDefined
@@ -19,6 +19,10 @@ from parallax.refs import ObjectRef
 from parallax.serial.functions import ShippedFunction, ship
 from parallax.serial.values import dumps
 from parallax.sessions.protocol import Call
+
+if TYPE_CHECKING:
+    from parallax.sessions.kept import KeptFunction
+    from parallax.store.kept import KeptResults
 
 MODULES_CHECK_S = 0.0001
 """The files of local modules are looked at this often while tasks are submitted in a row: less than
@@ -68,6 +72,7 @@ def make_template(
     affinity = strategy if isinstance(strategy, NodeAffinity) else None
     group = options.group
     types = options.retry_exceptions
+    kept = _kept_results() if options.cache else None
     return TemplateDefined(
         template,
         call.name,
@@ -89,6 +94,8 @@ def make_template(
         group=group.placement_group.number if group else 0,
         bundle=group.placement_group_bundle_index if group else -1,
         capture=bool(group and group.placement_group_capture_child_tasks),
+        cache=str(kept.folder) if kept else "",
+        cache_limit=kept.limit_bytes if kept else 0,
     )
 
 
@@ -104,6 +111,7 @@ class Binding:
         "_modules",
         "_told",
         "captured",
+        "kept",
         "num_returns",
         "template",
     )
@@ -114,12 +122,15 @@ class Binding:
         template: ToldTemplate,
         num_returns: int,
         captured: list[ObjectRef[Any]],
+        kept: KeptFunction | None = None,
     ) -> None:
         self.template = template.name
         self._told = template
         self.num_returns = num_returns
         self.captured = captured
         """Refs that keep the captured values and nested refs alive."""
+        self.kept = kept
+        """Where its results are kept, if they are."""
         self._guard = shipped.guard
         self._modules = shipped.modules
         self._checked_at = time.perf_counter()
@@ -146,7 +157,7 @@ class Binder:
         self._sent: WeakValueDictionary[bytes, Told] = WeakValueDictionary()
         self._templates: WeakValueDictionary[bytes, ToldTemplate] = WeakValueDictionary()
         """By all that they say but their ids: equal options share one, however often written."""
-        self._kept: deque[ToldTemplate] = deque(maxlen=KEPT)
+        self._recent: deque[ToldTemplate] = deque(maxlen=KEPT)
         # By content, so that a new version of the code does not store them anew; weak, so that
         # they go with the last binding that uses them.
         self._captured: WeakValueDictionary[bytes, ObjectRef[Any]] = WeakValueDictionary()
@@ -162,20 +173,21 @@ class Binder:
             SerializationError: it captures something that cannot be pickled.
         """
         with self._lock:
-            shipped = self._ship(call)
+            shipped, code = self._ship(call)
+            kept = _kept_function(call, code) if call.task_options.cache else None
             captured = self._put_captured(shipped, call.name)
-            code = [self._send(shipped.key, shipped.blob)]
+            needs = [self._send(shipped.key, shipped.blob)]
             modules = b""
             if shipped.modules is not None:
                 modules = shipped.modules.key
-                code.append(self._send(modules, pickle.dumps(shipped.modules)))
+                needs.append(self._send(modules, pickle.dumps(shipped.modules)))
             ids = [ref.id for ref in captured]
             template = self.define(
-                lambda template: make(call, template, shipped.key, modules, ids), *code
+                lambda template: make(call, template, shipped.key, modules, ids), *needs
             )
-            self._kept.append(template)
+            self._recent.append(template)
             keep = captured + [self._hold(object_id) for object_id in shipped.refs]
-            return Binding(shipped, template, call.num_returns, keep)
+            return Binding(shipped, template, call.num_returns, keep, kept)
 
     def define(self, make: Callable[[int], TemplateDefined], *code: Told) -> ToldTemplate:
         """The template that this makes of an id, told to the hub once.
@@ -194,12 +206,24 @@ class Binder:
                 client.channel.post(make(number))
             return told
 
-    def _ship(self, call: Call) -> ShippedFunction:
-        """Ship the function, or reuse what another call with other options has shipped."""
-        shipped: ShippedFunction | None = call.shared.get(self)
-        if shipped is None or shipped.guard.stale() or _changed(shipped):
-            shipped = call.shared[self] = ship(call.function)
-        return shipped
+    def _ship(self, call: Call) -> tuple[ShippedFunction, bytes]:
+        """Ship the function, or reuse what another call with other options has shipped.
+
+        Returns:
+            It, and for a function whose results are kept the digest of this very version: what
+            engines run and the key of what it returns must not be of different moments.
+        """
+        wants_digest = call.task_options.cache
+        found: tuple[ShippedFunction, bytes] | None = call.shared.get(self)
+        if (
+            found is None
+            or (wants_digest and not found[1])
+            or found[0].guard.stale()
+            or _changed(found[0])
+        ):
+            code = _code_digest(call) if wants_digest else b""
+            found = call.shared[self] = ship(call.function), code
+        return found
 
     def _send(self, key: bytes, blob: bytes) -> Told:
         told = self._sent.get(key)
@@ -234,6 +258,24 @@ class Binder:
     def _hold(self, object_id: int) -> ObjectRef[Any]:
         self._client.adopt(object_id)
         return ObjectRef(object_id, self._client)
+
+
+def _code_digest(call: Call) -> bytes:
+    from parallax.serial.call_key import code_digest  # late: most sessions keep nothing
+
+    return code_digest(call.function, call.name)
+
+
+def _kept_function(call: Call, code: bytes) -> KeptFunction:
+    from parallax.sessions.kept import KeptFunction
+
+    return KeptFunction(call, code)
+
+
+def _kept_results() -> KeptResults:
+    from parallax.sessions.kept import kept_results
+
+    return kept_results()
 
 
 def _changed(shipped: ShippedFunction) -> bool:

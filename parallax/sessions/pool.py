@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -32,6 +33,9 @@ from parallax.sessions.output import TaskPrinter
 from parallax.sessions.pool_actors import PoolActors, made_of
 from parallax.sessions.protocol import Call, Submitted
 from parallax.sessions.seeds import UNSEEDED, Seeds, seed_base
+
+if TYPE_CHECKING:
+    from parallax.sessions.pool_kept import PoolKept
 
 MAX_CHUNK = 64
 """Items of a map that travel together at most; an engine gives back what turns out to be slow."""
@@ -113,6 +117,8 @@ class PoolSession:
         if client.lost:
             client.check()
         binding = self.bind(call)
+        if binding.kept is not None:
+            return self.kept.submit(binding, call, args, kwargs)
         data, deps, refs, _large = self.pack(call.function, args, kwargs)
         job, parent, seed = self.place()
         count = 0 if call.streaming else binding.num_returns
@@ -122,6 +128,18 @@ class PoolSession:
         if not parent:
             self.submissions.add(job, task_id, count)
         return made_of(made)
+
+    @functools.cached_property
+    def kept(self) -> PoolKept:
+        """Submits calls whose results are kept on disk."""
+        from parallax.sessions.pool_kept import PoolKept  # late: most sessions keep nothing
+
+        return PoolKept(self)
+
+    def forget_kept(self) -> None:
+        """See `Session`."""
+        if "kept" in vars(self):
+            self.kept.forget()
 
     def pack(
         self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -159,6 +177,7 @@ class PoolSession:
             or options.max_calls
             or options.retry_exceptions
             or options.max_retries == 0
+            or options.cache  # each item may have its result already
         )
         if alone:
             chunk = 1

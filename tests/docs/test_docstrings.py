@@ -65,7 +65,7 @@ def test_it_describes_every_argument(function: Any) -> None:
     assert text
     names = set(inspect.signature(function).parameters) - {"self"}
     if function is px.remote:  # its options are what it takes
-        names = set(px.remote(len).task_options.__slots__) - {"cache"}
+        names = set(px.remote(len).task_options.__slots__)
     # A docstring without sections may name them in its sentence.
     assert names <= (described(text, "Args") or set(re.findall(r"`(\w+)`", text)))
 

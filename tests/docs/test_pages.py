@@ -30,6 +30,7 @@ def test_code_runs(path: Path, tmp_path: Path) -> None:
         **os.environ,
         "JUPYTER_RUNTIME_DIR": str(tmp_path / "runtime"),
         "PARALLAX_DATA_DIR": str(tmp_path / "data"),
+        "PARALLAX_CACHE_DIR": str(tmp_path / "cache"),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
     }

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import concurrent.futures
+import functools
 import os
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from parallax.core.objects import gone
-from parallax.core.resources import Demand
 from parallax.errors import ClusterLostError, GetTimeoutError, UsageError
 from parallax.ids import hex_id, new_token
 from parallax.messages import Failure
-from parallax.options import NodeAffinity
 from parallax.pool.calls import pack_call
 from parallax.pool.failures import outcome_of, to_error
 from parallax.refs import (
@@ -25,10 +24,11 @@ from parallax.refs import (
     forget_owner,
     register_owner,
 )
-from parallax.serial.functions import ship
+from parallax.serial.functions import ShippedFunction, ship
 from parallax.serial.values import Packed, pack, unpack
 from parallax.sessions.inline.actors import InlineActors, current_actor
 from parallax.sessions.inline.book import ENGINE, InlineBook
+from parallax.sessions.inline.feasible import infeasible
 from parallax.sessions.inline.keeper import InlineKeeper
 from parallax.sessions.inline.runner import InlineRunner
 from parallax.sessions.inline.tasks import InlineStream, InlineTask, running
@@ -36,6 +36,9 @@ from parallax.sessions.inline.views import answer
 from parallax.sessions.jobs import JobChooser, Submissions
 from parallax.sessions.protocol import Call, Submitted
 from parallax.sessions.seeds import Seeds
+
+if TYPE_CHECKING:
+    from parallax.sessions.inline.kept import InlineKept
 
 
 class InlineSession:
@@ -71,7 +74,7 @@ class InlineSession:
         """What the variables were before."""
         os.environ.update(env_vars)
         self.actors = InlineActors(self, self._book)
-        self.keeper = InlineKeeper(self._book, self._settle)
+        self.keeper = InlineKeeper(self._book, self.settle)
         register_owner(self)
 
     @property
@@ -102,8 +105,25 @@ class InlineSession:
     def submit(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Submitted:
         """See `Session`. Returns when the task has ended; a streaming one waits for its reader."""
         self.enter()
-        self.require_shippable(call)
+        shipped = self.require_shippable(call)
+        if call.task_options.cache:
+            return self.kept.submit(shipped, call, args, kwargs)
         return self.run_now(call, args, kwargs)[1]
+
+    @functools.cached_property
+    def kept(self) -> InlineKept:
+        """Runs calls whose results are kept on disk."""
+        from parallax.sessions.inline.kept import InlineKept  # late: most sessions keep nothing
+
+        return InlineKept(self, self._book)
+
+    def forget_kept(self) -> None:
+        """See `Session`. Nothing is shared here."""
+
+    def take_seed(self) -> int:
+        """The seed of a task that the calling code submits now."""
+        parent = running.get()
+        return (parent.seeds if parent else self._seeds).take()
 
     def run_now(
         self,
@@ -120,10 +140,10 @@ class InlineSession:
         packed, deps = pack_call(args, kwargs, call.function)
         check_owner(self, deps)
         for ref in deps:
-            self._settle(ref.id, None)
+            self.settle(ref.id)
         parent = running.get()
         job = parent.job.id if parent else self._jobs.current()
-        seed = (parent.seeds if parent else self._seeds).take()
+        seed = self.take_seed()
         task = self._run(call, job, seed, packed, [ref.id for ref in deps], failure)
         if isinstance(task, InlineStream):
             return task, ObjectRefGenerator(task.id, self)
@@ -154,31 +174,17 @@ class InlineSession:
         """See `Session`."""
         return [self.submit(call, args, {}) for args in items]  # type: ignore[misc]
 
-    def require_shippable(self, call: Call) -> None:
+    def require_shippable(self, call: Call) -> ShippedFunction:
         """Refuse what a pool would refuse. Costs a pass of pickling for each version."""
-        guard = call.shared.get(self)
-        if guard is None or guard.stale():
-            call.shared[self] = ship(call.function).guard
+        shipped: ShippedFunction | None = call.shared.get(self)
+        if shipped is None or shipped.guard.stale():
+            shipped = call.shared[self] = ship(call.function)
+        return shipped
 
     def _infeasible(self, call: Call, task_id: int) -> Failure | None:
-        options = call.task_options
-        if options.group is not None:
-            return self._book.groups.why_not(options, call.name, task_id)
-        strategy = options.scheduling_strategy
-        where = ""
-        if isinstance(strategy, NodeAffinity) and strategy.node != 0 and not strategy.soft:
-            where = f" on node {strategy.node}"
-        fits = all(self._resources.get(name, 0) >= n for name, n in options.demand.items())
-        if fits and not where:
-            return None
-        return Failure(
-            "infeasible",
-            f"{call.name} asks for {Demand(options.demand).describe()}{where}, which no node of "
-            f"this session has (node 0: {Demand(self._resources).describe()}). Ask for less with "
-            ".options(...), or give this process more with parallax.init('inline', num_cpus=...).",
-            b"",
-            task_id,
-        )
+        if call.task_options.group is not None:
+            return self._book.groups.why_not(call.task_options, call.name, task_id)
+        return infeasible(call, task_id, self._resources)
 
     def cancel(self, ids: Sequence[int], *, force: bool, recursive: bool) -> None:
         """See `Session`. A task that runs sees `is_canceled()`, and ends as cancelled."""
@@ -245,7 +251,7 @@ class InlineSession:
                 raise row.error()
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         for ref in refs:
-            self._settle(ref.id, deadline)
+            self.settle(ref.id, deadline)
         return [self._load(ref.id) for ref in refs]
 
     def wait(
@@ -261,7 +267,7 @@ class InlineSession:
         self._check()
         return set(filter(self._book.is_ready, ids))
 
-    def _settle(self, object_id: int, deadline: float | None) -> None:
+    def settle(self, object_id: int, deadline: float | None = None) -> None:
         """Wait until the object has a value, or never will."""
         left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
         with self._book.changed:
@@ -287,7 +293,7 @@ class InlineSession:
         self.enter()
         future: concurrent.futures.Future[Any] = concurrent.futures.Future()
         try:
-            self._settle(object_id, None)
+            self.settle(object_id)
             future.set_result(self._load(object_id))
         except Exception as error:  # noqa: BLE001 - whatever the task raised is the result
             future.set_exception(error)
