@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
 
 import parallax as px
+from parallax.sessions.current import current
 from tests.pool import tasks
 from tests.pool.clusters import engines, patch_pools, processes, wait_until
 
@@ -53,3 +55,12 @@ def test_an_idle_pool_takes_no_processor_time(sign: Path, cluster: str) -> None:
     used_s = _cpu_s(pids) - before
     assert used_s < 0.01 * 1.9
     px.cancel(pending)
+
+
+def test_a_reference_that_is_dropped_after_a_long_rest_is_collected(cluster: str) -> None:
+    client = current().client  # type: ignore[attr-defined]
+    same = px.remote(tasks.same)
+    assert px.get(same.remote(1)) == 1
+    wait_until(lambda: client.channel._looks_at > time.perf_counter() + 30.0)
+    same.remote(2)
+    wait_until(lambda: not client.local)
