@@ -62,5 +62,5 @@ def test_a_reference_that_is_dropped_after_a_long_rest_is_collected(cluster: str
     same = px.remote(tasks.same)
     assert px.get(same.remote(1)) == 1
     wait_until(lambda: client.channel._looks_at > time.perf_counter() + 30.0)
-    same.remote(2)
+    px.put(2)  # to which the hub has nothing to say
     wait_until(lambda: not client.local)
