@@ -87,6 +87,38 @@ def test_a_taker_that_is_cancelled_leaves_the_line(gate: Gate) -> None:
     assert shared.get() == 1
 
 
+def test_one_who_waits_for_room_and_is_cancelled_leaves_the_line() -> None:
+    shared = px.sync.Queue[int](maxsize=1)
+    shared.put(0)
+    first = put_one.remote(shared, 1)
+    wait_until(lambda: putters(shared) == 1)
+    second = put_one.remote(shared, 2)
+    wait_until(lambda: putters(shared) == 2)
+    px.cancel(first)
+    wait_until(lambda: putters(shared) == 1)
+    assert [shared.get(), shared.get()] == [0, 2]
+    px.get(second)
+    assert shared.empty()
+
+
+def test_a_batch_that_does_not_fit_holds_up_those_behind_until_it_is_cancelled() -> None:
+    shared = px.sync.Queue[int](maxsize=2)
+    shared.put(0)
+
+    @px.remote
+    def put_two(shared: px.sync.Queue[int]) -> None:
+        shared.put_batch([1, 2])
+
+    batch = put_two.remote(shared)
+    wait_until(lambda: putters(shared) == 1)
+    single = put_one.remote(shared, 3)
+    wait_until(lambda: putters(shared) == 2)
+    assert shared.qsize() == 1
+    px.cancel(batch)
+    px.get(single)
+    assert [shared.get(), shared.get()] == [0, 3]
+
+
 def test_a_taker_whose_engine_is_killed_leaves_the_line(gate: Gate) -> None:
     @px.remote(max_retries=0)
     def wait(shared: px.sync.Queue[int], pids: px.sync.Queue[int]) -> int:
