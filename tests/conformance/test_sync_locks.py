@@ -124,6 +124,16 @@ def test_a_handle_that_is_dropped_gives_it_back() -> None:
     assert lock.acquire(timeout=20)
 
 
+def test_to_wait_for_a_job_that_holds_it_changes_nothing() -> None:
+    lock = px.sync.Lock()
+    with px.job("holds") as job:
+        lock.acquire()
+    job.wait(timeout=0.01)
+    assert lock.locked()
+    lock.release()
+    assert lock.acquire(timeout=20)
+
+
 def test_on_an_event_loop() -> None:
     lock = px.sync.Lock()
 
