@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from parallax.core.group_records import GroupState
+from parallax.core.machine import Machine
 from parallax.core.packing import MAX_BACKTRACKS, STRATEGIES, pack
 from parallax.core.resources import UNIT, Demand, NodeRecord
 from parallax.messages import (
@@ -201,7 +202,7 @@ def test_a_group_that_could_never_be_placed_says_so(
 
 def test_a_group_that_comes_before_the_first_node_waits_for_it() -> None:
     bench = Bench(cpus=1)
-    bench.machine.__init__()  # type: ignore[misc]
+    bench.machine = Machine()
     bench.join(CLIENT, hello("client"))
     bench.say(CLIENT, GroupCreated(1, 10, [CPU], "PACK"), GroupCreated(1, 11, [CPU] * 3, "PACK"))
     assert bench.ready() == {}

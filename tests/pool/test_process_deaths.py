@@ -177,7 +177,7 @@ def test_a_bug_in_the_hub_reaches_the_user_with_its_trail(monkeypatch: pytest.Mo
         monkeypatch,
         "from parallax.core.questions import Questions\n"
         "def asked(self, *message): raise KeyError('a bug')\n"
-        "Questions.asked = asked",
+        "Questions.ask = asked",
     )
     px.init(num_cpus=1)
     name = current().cluster
