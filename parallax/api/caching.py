@@ -52,7 +52,7 @@ def check_cacheable(name: str, num_returns: int, *, streaming: bool) -> None:
         )
 
 
-class KeptResultsOf:
+class CachedResultsOf:
     """The results that are kept of one function, in the version that it has now.
 
     Raises:
@@ -65,12 +65,12 @@ class KeptResultsOf:
                 f"{function.name} is not cached: make it with @remote(cache=True), or take "
                 f"{function.name}.options(cache=True)."
             )
-        from parallax.sessions.kept import KeptFunction  # late: most processes keep nothing
+        from parallax.sessions.cached import CachedFunction  # late: most processes keep nothing
 
         self._function = function
-        kept = KeptFunction(function)
-        self._digest = kept.digest
-        self._results = kept.results
+        cached = CachedFunction(function)
+        self._digest = cached.digest
+        self._results = cached.results
 
     def info(self) -> CacheInfo:
         """See `RemoteFunction`."""
@@ -84,12 +84,12 @@ class KeptResultsOf:
         self._results.clear(self._digest)
         session = existing()
         if session is not None:
-            session.forget_kept()
+            session.forget_cached()
 
     def has(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """See `RemoteFunction`."""
         from parallax.serial.call_key import complete, parts_of, recipe_of
-        from parallax.sessions.kept import is_ref
+        from parallax.sessions.cached import is_ref
 
         function = self._function
         parts = parts_of(function.function, args, kwargs, is_ref)

@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 
 from parallax.actor_options import ACTOR_OPTION_NAMES, ActorOptions
 from parallax.api.actors import ActorClass, make_actor_class
-from parallax.api.caching import CacheInfo, KeptResultsOf, check_cacheable
+from parallax.api.caching import CachedResultsOf, CacheInfo, check_cacheable
 from parallax.api.call_patterns import CallPatterns
 from parallax.errors import UsageError
 from parallax.options import TASK_OPTION_NAMES, TaskOptions
@@ -154,7 +154,7 @@ class RemoteFunction(HtmlRepr, Generic[P, T]):
             UsageError: it was made without ``cache=True``.
         """
         with callers_line:
-            return KeptResultsOf(self).info()
+            return CachedResultsOf(self).info()
 
     def cache_clear(self) -> None:
         """Remove what is kept of this function in its present version. Starts nothing.
@@ -166,7 +166,7 @@ class RemoteFunction(HtmlRepr, Generic[P, T]):
             UsageError: it was made without ``cache=True``.
         """
         with callers_line:
-            KeptResultsOf(self).clear()
+            CachedResultsOf(self).clear()
 
     def is_cached(self, *args: P.args, **kwargs: P.kwargs) -> bool:
         """Whether the result of this call is kept. Waits for the values of references among the
@@ -183,7 +183,7 @@ class RemoteFunction(HtmlRepr, Generic[P, T]):
         """
         with callers_line:
             self._patterns.learn(self.name, args, kwargs)
-            return KeptResultsOf(self).has(args, kwargs)
+            return CachedResultsOf(self).has(args, kwargs)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
         with callers_line:

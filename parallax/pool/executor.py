@@ -32,7 +32,7 @@ from parallax.pool.returned import iterate_items, seed_generators, split_returns
 from parallax.serial.values import Packed, pack, unpack
 
 if TYPE_CHECKING:
-    from parallax.pool.kept_call import KeptCall
+    from parallax.pool.cached_call import CachedCall
 
 NOTHING_FOUND: Mapping[int, Any] = {}
 
@@ -140,11 +140,11 @@ class Executor:
         seed = assignment.seed
         try:
             args, kwargs = self.arguments(assignment)
-            kept = None
+            cached = None
             if spec.cache:
-                kept, args = self._kept_call(spec, args, kwargs)
-                if kept.values is not None:
-                    done.values.extend(map(self.send_value, kept.values))
+                cached, args = self._cached_call(spec, args, kwargs)
+                if cached.values is not None:
+                    done.values.extend(map(self.send_value, cached.values))
                     return
             if seed >= 0:
                 seed_generators(seed)
@@ -164,8 +164,8 @@ class Executor:
             finally:
                 self._interrupts.end()
             # From here on nothing of the user's runs but what pickling calls.
-            if kept is not None:
-                self._deliver_and_keep(kept, result, spec, object_id, done)
+            if cached is not None:
+                self._deliver_and_cache(cached, result, spec, object_id, done)
                 return
             self.deliver(result, spec.num_returns, object_id, spec.name, done)
         except MissingArgumentsError:
@@ -181,17 +181,17 @@ class Executor:
         for position, value in enumerate(split_returns(result, count, name)):
             done.values.append(self._pack(value, object_id + position, name, done))
 
-    def _kept_call(
+    def _cached_call(
         self, spec: TemplateDefined, args: Sequence[Any], kwargs: Mapping[str, Any]
-    ) -> tuple[KeptCall, Sequence[Any]]:
+    ) -> tuple[CachedCall, Sequence[Any]]:
         """What is kept of a call, and its arguments without the recipe of its key."""
-        from parallax.pool.kept_call import KeptCall  # late: few tasks need it
+        from parallax.pool.cached_call import CachedCall  # late: few tasks need it
 
         recipe, *args = args
-        return KeptCall(spec, recipe, args, kwargs, self._marks), args
+        return CachedCall(spec, recipe, args, kwargs, self._marks), args
 
-    def _deliver_and_keep(
-        self, kept: KeptCall, result: Any, spec: TemplateDefined, object_id: int, done: Done
+    def _deliver_and_cache(
+        self, cached: CachedCall, result: Any, spec: TemplateDefined, object_id: int, done: Done
     ) -> None:
         count = spec.num_returns
         values = [result] if count == 1 else split_returns(result, count, spec.name)
@@ -200,7 +200,7 @@ class Executor:
             if part.refs:
                 done.contained[object_id + position] = part.refs
             done.values.append(self.send_value(part))
-        kept.keep(packed)
+        cached.keep(packed)
 
     def _run_chunk(
         self,

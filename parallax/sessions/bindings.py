@@ -21,8 +21,8 @@ from parallax.serial.values import dumps
 from parallax.sessions.protocol import Call
 
 if TYPE_CHECKING:
-    from parallax.sessions.kept import KeptFunction
-    from parallax.store.kept import KeptResults
+    from parallax.sessions.cached import CachedFunction
+    from parallax.store.result_cache import ResultCache
 
 MODULES_CHECK_S = 0.0001
 """The files of local modules are looked at this often while tasks are submitted in a row: less than
@@ -72,7 +72,7 @@ def make_template(
     affinity = strategy if isinstance(strategy, NodeAffinity) else None
     group = options.group
     types = options.retry_exceptions
-    kept = _kept_results() if options.cache else None
+    cached = _result_cache() if options.cache else None
     return TemplateDefined(
         template,
         call.name,
@@ -94,8 +94,8 @@ def make_template(
         group=group.placement_group.number if group else 0,
         bundle=group.placement_group_bundle_index if group else -1,
         capture=bool(group and group.placement_group_capture_child_tasks),
-        cache=str(kept.folder) if kept else "",
-        cache_limit=kept.limit_bytes if kept else 0,
+        cache=str(cached.folder) if cached else "",
+        cache_limit=cached.limit_bytes if cached else 0,
     )
 
 
@@ -110,8 +110,8 @@ class Binding:
         "_guard",
         "_modules",
         "_told",
+        "cached",
         "captured",
-        "kept",
         "num_returns",
         "template",
     )
@@ -122,14 +122,14 @@ class Binding:
         template: ToldTemplate,
         num_returns: int,
         captured: list[ObjectRef[Any]],
-        kept: KeptFunction | None = None,
+        cached: CachedFunction | None = None,
     ) -> None:
         self.template = template.name
         self._told = template
         self.num_returns = num_returns
         self.captured = captured
         """Refs that keep the captured values and nested refs alive."""
-        self.kept = kept
+        self.cached = cached
         """Where its results are kept, if they are."""
         self._guard = shipped.guard
         self._modules = shipped.modules
@@ -174,7 +174,7 @@ class Binder:
         """
         with self._lock:
             shipped, code = self._ship(call)
-            kept = _kept_function(call, code) if call.task_options.cache else None
+            cached = _cached_function(call, code) if call.task_options.cache else None
             captured = self._put_captured(shipped, call.name)
             needs = [self._send(shipped.key, shipped.blob)]
             modules = b""
@@ -187,7 +187,7 @@ class Binder:
             )
             self._recent.append(template)
             keep = captured + [self._hold(object_id) for object_id in shipped.refs]
-            return Binding(shipped, template, call.num_returns, keep, kept)
+            return Binding(shipped, template, call.num_returns, keep, cached)
 
     def define(self, make: Callable[[int], TemplateDefined], *code: Told) -> ToldTemplate:
         """The template that this makes of an id, told to the hub once.
@@ -266,16 +266,16 @@ def _code_digest(call: Call) -> bytes:
     return code_digest(call.function, call.name)
 
 
-def _kept_function(call: Call, code: bytes) -> KeptFunction:
-    from parallax.sessions.kept import KeptFunction
+def _cached_function(call: Call, code: bytes) -> CachedFunction:
+    from parallax.sessions.cached import CachedFunction
 
-    return KeptFunction(call, code)
+    return CachedFunction(call, code)
 
 
-def _kept_results() -> KeptResults:
-    from parallax.sessions.kept import kept_results
+def _result_cache() -> ResultCache:
+    from parallax.sessions.cached import result_cache
 
-    return kept_results()
+    return result_cache()
 
 
 def _changed(shipped: ShippedFunction) -> bool:

@@ -35,7 +35,7 @@ from parallax.sessions.protocol import Call, Submitted
 from parallax.sessions.seeds import UNSEEDED, Seeds, seed_base
 
 if TYPE_CHECKING:
-    from parallax.sessions.pool_kept import PoolKept
+    from parallax.sessions.pool_cached import PoolCached
 
 MAX_CHUNK = 64
 """Items of a map that travel together at most; an engine gives back what turns out to be slow."""
@@ -117,8 +117,8 @@ class PoolSession:
         if client.lost:
             client.check()
         binding = self.bind(call)
-        if binding.kept is not None:
-            return self.kept.submit(binding, call, args, kwargs)
+        if binding.cached is not None:
+            return self.cached.submit(binding, call, args, kwargs)
         data, deps, refs, _large = self.pack(call.function, args, kwargs)
         job, parent, seed = self.place()
         count = 0 if call.streaming else binding.num_returns
@@ -130,16 +130,16 @@ class PoolSession:
         return made_of(made)
 
     @functools.cached_property
-    def kept(self) -> PoolKept:
+    def cached(self) -> PoolCached:
         """Submits calls whose results are kept on disk."""
-        from parallax.sessions.pool_kept import PoolKept  # late: most sessions keep nothing
+        from parallax.sessions.pool_cached import PoolCached  # late: most sessions keep nothing
 
-        return PoolKept(self)
+        return PoolCached(self)
 
-    def forget_kept(self) -> None:
+    def forget_cached(self) -> None:
         """See `Session`."""
-        if "kept" in vars(self):
-            self.kept.forget()
+        if "cached" in vars(self):
+            self.cached.forget()
 
     def pack(
         self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]

@@ -187,7 +187,7 @@ class Session(Protocol):
     def remove_group(self, group: int) -> None:
         """End a placement group and what runs in it. Does not wait."""
 
-    def forget_kept(self) -> None:
+    def forget_cached(self) -> None:
         """What is kept on disk was cleared: later calls of cached functions run anew."""
 
     def put(self, value: Any) -> ObjectRef[Any]:

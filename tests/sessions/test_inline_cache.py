@@ -16,7 +16,7 @@ import parallax as px
 @pytest.fixture(autouse=True)
 def _session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("PARALLAX_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr("parallax.pool.kept_call._noted", set())
+    monkeypatch.setattr("parallax.pool.cached_call._noted", set())
     monkeypatch.syspath_prepend(str(tmp_path))
     px.init("inline")
     yield

@@ -38,7 +38,7 @@ from parallax.sessions.protocol import Call, Submitted
 from parallax.sessions.seeds import Seeds
 
 if TYPE_CHECKING:
-    from parallax.sessions.inline.kept import InlineKept
+    from parallax.sessions.inline.cached import InlineCached
 
 
 class InlineSession:
@@ -107,17 +107,17 @@ class InlineSession:
         self.enter()
         shipped = self.require_shippable(call)
         if call.task_options.cache:
-            return self.kept.submit(shipped, call, args, kwargs)
+            return self.cached.submit(shipped, call, args, kwargs)
         return self.run_now(call, args, kwargs)[1]
 
     @functools.cached_property
-    def kept(self) -> InlineKept:
+    def cached(self) -> InlineCached:
         """Runs calls whose results are kept on disk."""
-        from parallax.sessions.inline.kept import InlineKept  # late: most sessions keep nothing
+        from parallax.sessions.inline.cached import InlineCached  # late: most sessions keep nothing
 
-        return InlineKept(self, self._book)
+        return InlineCached(self, self._book)
 
-    def forget_kept(self) -> None:
+    def forget_cached(self) -> None:
         """See `Session`. Nothing is shared here."""
 
     def take_seed(self) -> int:

@@ -13,13 +13,13 @@ from parallax.errors import UsageError
 from parallax.messages import TemplateDefined
 from parallax.serial.call_key import Key, Recipe, complete, known_key
 from parallax.serial.values import Packed
-from parallax.store.kept import KeptResults, TooLargeError
+from parallax.store.result_cache import ResultCache, TooLargeError
 
 _MARK = "cache-noted"
 _noted: set[str] = set()
 
 
-class KeptCall:
+class CachedCall:
     """A call on an engine.
 
     The caller has looked for a result that it could name, and found none. Where the values of
@@ -58,7 +58,7 @@ class KeptCall:
             note_once(self._name, why, self._marks)
 
 
-def keep(results: KeptResults, key: Key, values: list[Packed]) -> str:
+def keep(results: ResultCache, key: Key, values: list[Packed]) -> str:
     """Keep a result.
 
     Returns:
@@ -100,5 +100,5 @@ def note_once(name: str, why: str, marks: str = "") -> None:
 
 
 @functools.lru_cache(maxsize=8)
-def _results(folder: str, limit_bytes: int) -> KeptResults:
-    return KeptResults(Path(folder), limit_bytes)
+def _results(folder: str, limit_bytes: int) -> ResultCache:
+    return ResultCache(Path(folder), limit_bytes)

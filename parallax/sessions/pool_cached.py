@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from parallax.refs import ObjectRef, check_owner
 from parallax.serial.call_key import Key, known_key, parts_of, recipe_of
 from parallax.sessions.bindings import Binding
-from parallax.sessions.kept import KeptFunction, is_ref
+from parallax.sessions.cached import CachedFunction, is_ref
 from parallax.sessions.pool_actors import made_of
 from parallax.sessions.protocol import Call, Submitted
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _MAX_FLIGHTS = 4096
 
 
-class PoolKept:
+class PoolCached:
     """Looks for a result before it submits a task. Thread-safe.
 
     It looks, in this order, among the calls of this session, whose objects it may simply share; on
@@ -37,10 +37,10 @@ class PoolKept:
     ) -> Submitted:
         """See `Session`."""
         session = self._session
-        kept = binding.kept
-        assert kept is not None
+        cached = binding.cached
+        assert cached is not None
         parts = parts_of(call.function, args, kwargs, is_ref)
-        recipe = recipe_of(kept.digest, parts)
+        recipe = recipe_of(cached.digest, parts)
         key = known_key(recipe)
         # In the order of the recipe, which does not depend on how the call was written.
         refs = [
@@ -54,10 +54,10 @@ class PoolKept:
         flight = (recipe, *[ref.id for ref in refs])
         made = self._share(flight)
         if made is not None:
-            kept.results.count(kept.digest, found=True)
+            cached.results.count(cached.digest, found=True)
             return made_of(made)
         if key is not None:
-            made = self._read(kept, key)
+            made = self._read(cached, key)
         if made is None:
             made = self._start(binding, call, (recipe, *args), kwargs, where)
         self._remember(flight, made)
@@ -88,9 +88,9 @@ class PoolKept:
         assert isinstance(made, list)
         return made
 
-    def _read(self, kept: KeptFunction, key: Key) -> list[ObjectRef[Any]] | None:
-        values = kept.results.read(*key)
-        kept.results.count(kept.digest, found=values is not None)
+    def _read(self, cached: CachedFunction, key: Key) -> list[ObjectRef[Any]] | None:
+        values = cached.results.read(*key)
+        cached.results.count(cached.digest, found=values is not None)
         if values is None:
             return None
         return [self._session.client.put_packed(value)[0] for value in values]

@@ -5,20 +5,20 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from parallax.pool.kept_call import keep, note_once
+from parallax.pool.cached_call import keep, note_once
 from parallax.refs import ObjectRef, check_owner
 from parallax.serial.call_key import Key, complete, parts_of, recipe_of
 from parallax.serial.functions import ShippedFunction
 from parallax.serial.values import Packed, unpack
+from parallax.sessions.cached import CachedFunction, is_ref
 from parallax.sessions.inline.book import InlineBook
-from parallax.sessions.kept import KeptFunction, is_ref
 from parallax.sessions.protocol import Call, Submitted
 
 if TYPE_CHECKING:
     from parallax.sessions.inline.session import InlineSession
 
 
-class InlineKept:
+class InlineCached:
     """Looks for a result before it runs a task, and keeps what tasks return. Thread-safe."""
 
     def __init__(self, session: InlineSession, book: InlineBook) -> None:
@@ -48,7 +48,7 @@ class InlineKept:
                 note_once(call.name, why)
         return made
 
-    def _function(self, shipped: ShippedFunction, call: Call) -> KeptFunction | None:
+    def _function(self, shipped: ShippedFunction, call: Call) -> CachedFunction | None:
         """The function in the version that runs here; None when nobody can tell which one that
         is."""
         # The key has the modules' sources on disk. What is loaded may be older, if they were edited
@@ -63,10 +63,10 @@ class InlineKept:
             )
             return None
         # Anew for each call: it runs with what its globals hold now, down to the last item.
-        return KeptFunction(call)
+        return CachedFunction(call)
 
     def _key(
-        self, function: KeptFunction, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, function: CachedFunction, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Key | None:
         """None where an argument's own task has failed."""
         recipe = recipe_of(function.digest, parts_of(call.function, args, kwargs, is_ref))

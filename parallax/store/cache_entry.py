@@ -19,7 +19,7 @@ from parallax.serial.values import Packed
 from parallax.store.layout import Bytes, lay_out, parts_of, used_bytes
 
 KEY_BYTES = 32
-_MAGIC = b"PLXKEPT1"
+_MAGIC = b"PLXCACH1"
 _HEAD = struct.Struct("<8s16s32s8x")
 _SUMMED_FROM = 24
 # Smaller files are read into a bytes object; pages of larger ones are had all at once.

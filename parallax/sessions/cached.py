@@ -9,11 +9,11 @@ from typing import Any
 from parallax.refs import ObjectRef
 from parallax.serial.call_key import code_digest, function_digest
 from parallax.sessions.protocol import Call
-from parallax.store.kept import KeptResults
-from parallax.store.kept_place import LIMIT_VARIABLE, cache_folder, cache_limit
+from parallax.store.cache_place import LIMIT_VARIABLE, cache_folder, cache_limit
+from parallax.store.result_cache import ResultCache
 
 
-class KeptFunction:
+class CachedFunction:
     """A function, in one version, and where its results are kept.
 
     Args:
@@ -24,12 +24,12 @@ class KeptFunction:
     """
 
     def __init__(self, call: Call, code: bytes = b"") -> None:
-        self.results = kept_results()
+        self.results = result_cache()
         code = code or code_digest(call.function, call.name)
         self.digest = function_digest(code, call.num_returns)
 
 
-def kept_results() -> KeptResults:
+def result_cache() -> ResultCache:
     """The results that this user keeps, where the environment says now.
 
     Raises:
@@ -39,9 +39,9 @@ def kept_results() -> KeptResults:
 
 
 @functools.lru_cache(maxsize=8)
-def _results(folder: str, limit: str) -> KeptResults:
+def _results(folder: str, limit: str) -> ResultCache:
     path = cache_folder()
-    return KeptResults(path, cache_limit(path))
+    return ResultCache(path, cache_limit(path))
 
 
 def is_ref(value: Any) -> bool:

@@ -23,8 +23,8 @@ from pathlib import Path
 
 from parallax.errors import UsageError
 from parallax.serial.values import Packed
-from parallax.store.kept_entry import BrokenEntryError, pieces_of, read_whole, values_of
-from parallax.store.kept_room import Room, space_of
+from parallax.store.cache_entry import BrokenEntryError, pieces_of, read_whole, values_of
+from parallax.store.cache_room import Room, space_of
 from parallax.store.segment import write_all
 
 _TREE = "tasks-1"
@@ -44,7 +44,7 @@ class TooLargeError(Exception):
     """An entry would take too much of the cache; says so."""
 
 
-class KeptResults:
+class ResultCache:
     """The results that one user keeps. All methods may be called from any thread and process.
 
     Args:

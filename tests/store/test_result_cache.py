@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from parallax.errors import UsageError
 from parallax.serial.values import Packed, pack, unpack
-from parallax.store.kept import KeptResults, TooLargeError
-from parallax.store.kept_place import cache_folder, cache_limit
+from parallax.store.cache_place import cache_folder, cache_limit
+from parallax.store.result_cache import ResultCache, TooLargeError
 from tests.serial.notebook import ROOT
 
 F, G = b"f" * 16, b"g" * 16
@@ -30,16 +30,16 @@ def call(number: int) -> bytes:
 
 
 @pytest.fixture
-def kept(tmp_path: Path) -> KeptResults:
-    return KeptResults(tmp_path / "cache", LIMIT)
+def cache(tmp_path: Path) -> ResultCache:
+    return ResultCache(tmp_path / "cache", LIMIT)
 
 
 def value(size: int, fill: bytes = b"x") -> list[Packed]:
     return [Packed(b"stream", [memoryview(fill * size)])]
 
 
-def entry(kept: KeptResults) -> Path:
-    (path,) = [p for p in kept.folder.rglob("*") if p.is_file() and p.name != "tally"]
+def entry(cache: ResultCache) -> Path:
+    (path,) = [p for p in cache.folder.rglob("*") if p.is_file() and p.name != "tally"]
     return path
 
 
@@ -49,52 +49,52 @@ def entry(kept: KeptResults) -> Path:
 @given(st.lists(st.tuples(st.binary(), st.lists(st.binary(max_size=200), max_size=3)), max_size=3))
 def test_values_come_back_as_they_were(parts: list[tuple[bytes, list[bytes]]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        kept = KeptResults(Path(folder), LIMIT)
-        kept.keep(F, call(1), [Packed(data, [*map(memoryview, more)]) for data, more in parts])
-        found = kept.read(F, call(1))
+        cache = ResultCache(Path(folder), LIMIT)
+        cache.keep(F, call(1), [Packed(data, [*map(memoryview, more)]) for data, more in parts])
+        found = cache.read(F, call(1))
         assert found is not None
         assert [(v.data, [bytes(b) for b in v.buffers]) for v in found] == parts
 
 
 @pytest.mark.parametrize("items", [10, 1_000_000])
-def test_arrays_are_views_that_nobody_can_change(kept: KeptResults, items: int) -> None:
+def test_arrays_are_views_that_nobody_can_change(cache: ResultCache, items: int) -> None:
     import numpy as np
 
-    kept = KeptResults(kept.folder, 1 << 30)
+    cache = ResultCache(cache.folder, 1 << 30)
     array = np.arange(items)
-    kept.keep(F, call(1), [pack(array, inline_limit=0)])
-    (packed,) = kept.read(F, call(1)) or []
+    cache.keep(F, call(1), [pack(array, inline_limit=0)])
+    (packed,) = cache.read(F, call(1)) or []
     back = unpack(packed.data, packed.buffers)
     assert (back == array).all()
     assert not back.flags.writeable
     assert back.ctypes.data % 16 == 0
 
 
-def test_nothing_is_found_where_nothing_was_kept(kept: KeptResults) -> None:
-    assert kept.read(F, call(1)) is None
-    assert not kept.has(F, call(1))
-    assert kept.usage(F) == (0, 0)
-    assert kept.lookups(F) == (0, 0)
-    kept.clear(F)
-    assert not kept.folder.exists()
+def test_nothing_is_found_where_nothing_was_kept(cache: ResultCache) -> None:
+    assert cache.read(F, call(1)) is None
+    assert not cache.has(F, call(1))
+    assert cache.usage(F) == (0, 0)
+    assert cache.lookups(F) == (0, 0)
+    cache.clear(F)
+    assert not cache.folder.exists()
 
 
-def test_functions_are_apart(kept: KeptResults) -> None:
-    kept.keep(F, call(1), value(10))
-    kept.keep(G, call(1), value(10_000))
-    assert kept.usage(F) == (1, 4096)
-    assert kept.usage(G) == (1, 12288)
-    kept.clear(G)
-    assert not kept.has(G, call(1))
-    assert kept.has(F, call(1))
+def test_functions_are_apart(cache: ResultCache) -> None:
+    cache.keep(F, call(1), value(10))
+    cache.keep(G, call(1), value(10_000))
+    assert cache.usage(F) == (1, 4096)
+    assert cache.usage(G) == (1, 12288)
+    cache.clear(G)
+    assert not cache.has(G, call(1))
+    assert cache.has(F, call(1))
 
 
-def test_lookups_are_counted(kept: KeptResults) -> None:
+def test_lookups_are_counted(cache: ResultCache) -> None:
     for found in (True, False, True):
-        kept.count(F, found=found)
-    assert KeptResults(kept.folder, LIMIT).lookups(F) == (2, 1)
-    kept.clear(F)
-    assert kept.lookups(F) == (0, 0)
+        cache.count(F, found=found)
+    assert ResultCache(cache.folder, LIMIT).lookups(F) == (2, 1)
+    cache.clear(F)
+    assert cache.lookups(F) == (0, 0)
 
 
 # ---- damage -------------------------------------------------------------------------------
@@ -102,9 +102,9 @@ def test_lookups_are_counted(kept: KeptResults) -> None:
 
 def whole_entry() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
-        kept = KeptResults(Path(folder), LIMIT)
-        kept.keep(F, call(1), value(70))
-        return entry(kept).read_bytes()
+        cache = ResultCache(Path(folder), LIMIT)
+        cache.keep(F, call(1), value(70))
+        return entry(cache).read_bytes()
 
 
 WHOLE = whole_entry()
@@ -112,11 +112,11 @@ WHOLE = whole_entry()
 
 def read_damaged(damaged: bytes) -> Any:
     with tempfile.TemporaryDirectory() as folder:
-        kept = KeptResults(Path(folder), LIMIT)
-        kept.keep(F, call(1), value(70))
-        path = entry(kept)
+        cache = ResultCache(Path(folder), LIMIT)
+        cache.keep(F, call(1), value(70))
+        path = entry(cache)
         path.write_bytes(damaged)
-        found = kept.read(F, call(1))
+        found = cache.read(F, call(1))
         assert path.exists() == (found is not None)
         return found
 
@@ -143,49 +143,49 @@ def test_an_entry_that_has_grown_is_removed(more: bytes) -> None:
     assert read_damaged(WHOLE + more) is None
 
 
-def test_another_calls_entry_under_this_name_is_removed(kept: KeptResults) -> None:
-    kept.keep(F, call(1), value(10))
-    path = entry(kept)
+def test_another_calls_entry_under_this_name_is_removed(cache: ResultCache) -> None:
+    cache.keep(F, call(1), value(10))
+    path = entry(cache)
     path.rename(path.with_name(call(2).hex()))
-    assert kept.read(F, call(2)) is None
-    assert not kept.has(F, call(2))
+    assert cache.read(F, call(2)) is None
+    assert not cache.has(F, call(2))
 
 
 # ---- others -------------------------------------------------------------------------------
 
 
-def test_only_this_user_may_enter(kept: KeptResults) -> None:
+def test_only_this_user_may_enter(cache: ResultCache) -> None:
     before = os.umask(0)
     try:
-        kept.keep(F, call(1), value(10))
+        cache.keep(F, call(1), value(10))
     finally:
         os.umask(before)
-    assert (kept.folder / "tasks-1").stat().st_mode & 0o777 == 0o700
-    assert entry(kept).stat().st_mode & 0o777 == 0o600
+    assert (cache.folder / "tasks-1").stat().st_mode & 0o777 == 0o700
+    assert entry(cache).stat().st_mode & 0o777 == 0o600
 
 
-def test_a_folder_that_was_open_to_others_is_closed(kept: KeptResults) -> None:
-    tree = kept.folder / "tasks-1"
+def test_a_folder_that_was_open_to_others_is_closed(cache: ResultCache) -> None:
+    tree = cache.folder / "tasks-1"
     tree.mkdir(parents=True)
     tree.chmod(0o777)
-    kept.keep(F, call(1), value(10))
+    cache.keep(F, call(1), value(10))
     assert tree.stat().st_mode & 0o777 == 0o700
 
 
 def test_another_users_folder_is_refused(
-    kept: KeptResults, monkeypatch: pytest.MonkeyPatch
+    cache: ResultCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept.keep(F, call(1), value(10))
+    cache.keep(F, call(1), value(10))
     me = os.geteuid()
     monkeypatch.setattr(os, "geteuid", lambda: me + 1)
     with pytest.raises(UsageError, match=f"belongs to user {me} .*PARALLAX_CACHE_DIR"):
-        KeptResults(kept.folder, LIMIT)
+        ResultCache(cache.folder, LIMIT)
 
 
 def test_another_users_entry_is_not_read(
-    kept: KeptResults, monkeypatch: pytest.MonkeyPatch
+    cache: ResultCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept.keep(F, call(1), value(10))
+    cache.keep(F, call(1), value(10))
     real = os.fstat
 
     def fstat(fd: int) -> os.stat_result:
@@ -194,39 +194,39 @@ def test_another_users_entry_is_not_read(
         return os.stat_result(fields)
 
     monkeypatch.setattr(os, "fstat", fstat)
-    assert kept.read(F, call(1)) is None
+    assert cache.read(F, call(1)) is None
     monkeypatch.undo()
-    assert kept.read(F, call(1)) is not None
+    assert cache.read(F, call(1)) is not None
 
 
-def test_a_link_is_not_followed(kept: KeptResults, tmp_path: Path) -> None:
-    kept.keep(F, call(1), value(10))
-    path = entry(kept)
+def test_a_link_is_not_followed(cache: ResultCache, tmp_path: Path) -> None:
+    cache.keep(F, call(1), value(10))
+    path = entry(cache)
     path.rename(tmp_path / "elsewhere")
     path.symlink_to(tmp_path / "elsewhere")
-    assert kept.read(F, call(1)) is None
+    assert cache.read(F, call(1)) is None
 
 
 WRITER = """
 import sys
 from pathlib import Path
 from parallax.serial.values import Packed
-from parallax.store.kept import KeptResults
-kept = KeptResults(Path(sys.argv[1]), 200_000)
+from parallax.store.result_cache import ResultCache
+cache = ResultCache(Path(sys.argv[1]), 200_000)
 found = 0
 for turn in range(150):
     number = turn % 12
     call = number.to_bytes(16, "little")
     content = bytes([number]) * 9_000
-    values = kept.read(b"f" * 16, call)
-    kept.count(b"f" * 16, found=values is not None)
+    values = cache.read(b"f" * 16, call)
+    cache.count(b"f" * 16, found=values is not None)
     if values is None:
-        kept.keep(b"f" * 16, call, [Packed(b"s", [memoryview(content)])])
+        cache.keep(b"f" * 16, call, [Packed(b"s", [memoryview(content)])])
     else:
         assert bytes(values[0].buffers[0]) == content
         found += 1
     if turn % 50 == 49:
-        kept.clear(b"f" * 16)
+        cache.clear(b"f" * 16)
 print(found)
 """
 
@@ -254,53 +254,53 @@ def test_many_processes_write_read_and_clear_the_same_entries(tmp_path: Path) ->
 
 
 def test_the_least_recently_used_entries_go(tmp_path: Path) -> None:
-    kept = KeptResults(tmp_path, 100 * 4096)
+    cache = ResultCache(tmp_path, 100 * 4096)
     for number in range(90):
-        kept.keep(F, call(number), value(10))
-        os.utime(kept._path(F, call(number)), ns=(0, number * 10**9))
-    assert kept.read(F, call(3)) is not None  # used now
+        cache.keep(F, call(number), value(10))
+        os.utime(cache._path(F, call(number)), ns=(0, number * 10**9))
+    assert cache.read(F, call(3)) is not None  # used now
     for number in range(90, 110):
-        kept.keep(F, call(number), value(10))
-    entries, size = kept.usage(F)
+        cache.keep(F, call(number), value(10))
+    entries, size = cache.usage(F)
     assert entries < 110
     assert size <= 105 * 4096
-    assert kept.has(F, call(3))
-    assert not kept.has(F, call(0))
-    assert kept.has(F, call(109))
+    assert cache.has(F, call(3))
+    assert not cache.has(F, call(0))
+    assert cache.has(F, call(109))
 
 
-def test_what_a_killed_writer_left_is_removed(kept: KeptResults) -> None:
-    kept.keep(F, call(1), value(10))
-    left = entry(kept).with_name("0.1-1.tmp")
+def test_what_a_killed_writer_left_is_removed(cache: ResultCache) -> None:
+    cache.keep(F, call(1), value(10))
+    left = entry(cache).with_name("0.1-1.tmp")
     fresh = left.with_name("0.1-2.tmp")
     left.write_bytes(b"half")
     fresh.write_bytes(b"half")
     long_ago = time.time() - 7200
     os.utime(left, (long_ago, long_ago))
-    assert KeptResults(kept.folder, LIMIT).usage(F)[0] == 1
-    KeptResults(kept.folder, LIMIT).keep(F, call(2), value(10))  # looks around first
+    assert ResultCache(cache.folder, LIMIT).usage(F)[0] == 1
+    ResultCache(cache.folder, LIMIT).keep(F, call(2), value(10))  # looks around first
     assert not left.exists()
     assert fresh.exists()
 
 
-def test_an_entry_that_would_drive_out_all_others_is_refused(kept: KeptResults) -> None:
+def test_an_entry_that_would_drive_out_all_others_is_refused(cache: ResultCache) -> None:
     with pytest.raises(TooLargeError, match=r"0\.6 MiB, and the cache may take 1\.0 MiB"):
-        kept.keep(F, call(1), value(600_000))
-    assert kept.usage(F) == (0, 0)
+        cache.keep(F, call(1), value(600_000))
+    assert cache.usage(F) == (0, 0)
 
 
 def test_a_full_disk_leaves_nothing_behind(
-    kept: KeptResults, monkeypatch: pytest.MonkeyPatch
+    cache: ResultCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(fd: int, pieces: Any) -> None:
         os.write(fd, b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("parallax.store.kept.write_all", full)
+    monkeypatch.setattr("parallax.store.result_cache.write_all", full)
     with pytest.raises(OSError, match="No space left"):
-        kept.keep(F, call(1), value(10))
-    assert not [path for path in kept.folder.rglob("*") if path.is_file()]
-    assert kept.read(F, call(1)) is None
+        cache.keep(F, call(1), value(10))
+    assert not [path for path in cache.folder.rglob("*") if path.is_file()]
+    assert cache.read(F, call(1)) is None
 
 
 # ---- where --------------------------------------------------------------------------------
