@@ -63,7 +63,7 @@ class Faults:
     stubborn: float = 0.0
     """A running task ignores its interrupt."""
     forgetful: float = 0.0
-    """A client drops a template after a submission."""
+    """A client drops a template after a submission, unless messages are sent twice."""
 
 
 class StuckError(AssertionError):

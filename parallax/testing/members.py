@@ -240,7 +240,10 @@ class Member:
             for start in range(0, len(message.tasks), BATCH):
                 tasks = message.tasks[start : start + BATCH]
                 self.to_hub.send(TasksSubmitted(message.job, message.parent, tasks))
-            if self._templates and self.cluster.chance(self.cluster.faults.forgetful):
+            faults = self.cluster.faults
+            # A late copy of a submission would name a template that is not there any more.
+            may_forget = self._templates and not faults.duplicate
+            if may_forget and self.cluster.chance(faults.forgetful):
                 number, options = self._templates.pop(next(iter(self._templates)))
                 self.to_hub.send(TemplatesDropped([number], [options.name.encode()]))
 
