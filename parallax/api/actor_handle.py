@@ -16,6 +16,7 @@ from parallax.refs import ObjectRef, RefOwner, owner_of
 from parallax.reprs import HtmlRepr
 from parallax.serial.refs import note
 from parallax.sessions.current import current_with
+from parallax.sessions.frames import callers_line
 from parallax.sessions.protocol import Session, Submitted
 
 
@@ -122,7 +123,8 @@ class ActorHandle(HtmlRepr):
                 return partial(_ready, self)
             if name == "call":
                 return partial(_call, self)
-            raise
+            with callers_line:
+                raise
 
     def __dir__(self) -> list[str]:
         public = [name for name in self._actor_info.methods if not name.startswith("_")]

@@ -146,7 +146,10 @@ class ActorInfo:
             hint = f"Did you mean {' or '.join(near)}?"
         else:
             hint = f"Its methods are: {', '.join(public) or 'none'}."
-        raise AttributeError(f"the actor class {self.name} has no method {name!r}. {hint}")
+        # Without the object, for which Python would add a guess of its own.
+        raise AttributeError(
+            f"the actor class {self.name} has no method {name!r}. {hint}", name=name, obj=None
+        )
 
 
 def info_of(cls: type, options: ActorOptions) -> ActorInfo:

@@ -65,7 +65,7 @@ def user_frames(
 def _is_about_the_caller(error: BaseException) -> bool:
     if isinstance(error, ParallaxError):
         return not isinstance(error, InternalError)
-    if isinstance(error, TypeError):
+    if isinstance(error, TypeError | AttributeError):
         # Ours where a verb raised it, and not code that it calls.
         return _last_file(error.__traceback__).startswith(_DOOR)
     return isinstance(error, KeyboardInterrupt)

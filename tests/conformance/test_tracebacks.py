@@ -41,6 +41,12 @@ def same(x: object) -> object:
     return x
 
 
+@px.remote
+class Counter:
+    def add(self) -> int:
+        return 1
+
+
 LOCK = threading.Lock()
 WRONG: dict[str, Callable[[], object]] = {
     "get": lambda: px.get(5),  # type: ignore[call-overload]
@@ -56,6 +62,7 @@ WRONG: dict[str, Callable[[], object]] = {
     "map": lambda: same.map(5),  # type: ignore[arg-type]
     "options": lambda: same.options(num_cpu=1),
     "a call": lambda: same(1),
+    "a method that is not there": lambda: Counter.remote().ad,  # type: ignore[attr-defined]
     "decorator": lambda: px.remote(num_cpu=1),
     "init": lambda: px.init(num_cpus=-1),
     "init again": lambda: px.init(num_cpus=77),
@@ -67,7 +74,7 @@ WRONG: dict[str, Callable[[], object]] = {
 def test_a_wrong_call_shows_the_callers_line_alone(
     session: object, wrong: Callable[[], object]
 ) -> None:
-    with pytest.raises((TypeError, ValueError)) as caught:
+    with pytest.raises((AttributeError, TypeError, ValueError)) as caught:
         wrong()
     assert files_of(caught.value) == {__file__}
     assert caught.value.__cause__ is None
