@@ -60,12 +60,19 @@ class Segment:
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
             return None
-        segment = cls(fd, path, os.fstat(fd).st_size)
-        return segment if flock.try_seize(fd) else None
+        segment = cls(fd, path, 0)
+        # Asked after the lock is held: before, its holder may still move or delete the file.
+        if not (flock.try_seize(fd) and segment.is_at(path)):
+            return None
+        segment.size_bytes = os.fstat(fd).st_size
+        return segment
 
     def seize_again(self) -> bool:
         """Lock a segment that was unlocked; False when it is gone or in use."""
-        if not (self.is_at(self.path) and flock.try_seize(self._fd)):
+        if not flock.try_seize(self._fd):
+            return False
+        if not self.is_at(self.path):
+            self.unlock()
             return False
         actual_size = os.fstat(self._fd).st_size
         if actual_size != self.size_bytes:

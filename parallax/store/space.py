@@ -223,7 +223,7 @@ class Space:
     def _spill_object(self, name: str) -> Segment | None:
         """Move an object to disk; its segment, locked, is the caller's. None: leave it alone."""
         segment = Segment.open(self.path(name))
-        if segment is None or not segment.is_at(self.path(name)):
+        if segment is None:
             return None
         unfinished = self._copy_to_disk(segment)
         return segment if self._lock.run(self._commit_spill, segment, name, unfinished) else None

@@ -13,6 +13,7 @@ import pytest
 
 from parallax.store import flock
 from parallax.store.layout import Bytes
+from parallax.store.segment import Segment
 from parallax.store.shared import SharedStore
 from parallax.store.spill import SpillFolder
 from tests.store.conftest import MIB, OpenStore
@@ -116,6 +117,44 @@ def test_overwritten_before_the_lock(
     other["a"] = block(1)
     before_share(lambda: other.update(a=block(2)))
     assert (store["a"] == 2).all()
+
+
+@pytest.mark.parametrize("is_mapped", [False, True], ids=["opened", "mapped"])
+def test_destroyed_before_the_lock(
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch, is_mapped: bool
+) -> None:
+    # Given a free segment, which its last writer may still have mapped
+    store, other = open_store(), open_store()
+    for _ in range(2 if is_mapped else 1):
+        store["a"] = block(1)
+        store.free("a")
+    # When it is deleted in the very moment between a writer's look and its lock
+    taken, wanted, gone = (threading.Event() for _ in range(3))
+
+    def destroy(segment: Segment) -> None:
+        taken.set()
+        assert wanted.wait(30)
+        real_destroy(segment)
+        gone.set()
+
+    def try_seize(fd: int) -> bool:
+        wanted.set()
+        assert gone.wait(30)
+        return real_try_seize(fd)
+
+    real_destroy, real_try_seize = Segment.destroy, flock.try_seize
+    monkeypatch.setattr(Segment, "destroy", destroy)
+    with ThreadPoolExecutor() as threads:
+        trimmed = threads.submit(other.trim, 0)
+        assert taken.wait(30)
+        monkeypatch.setattr(flock, "try_seize", try_seize)
+        store["b"] = block(2)
+        # Then the writer finds another place, and the books are right
+        assert trimmed.result() >= SIZE
+    assert wanted.is_set()
+    assert (store["b"] == 2).all()
+    usage = store.usage()
+    assert (usage.memory_objects, usage.warm_segments) == (1, 0)
 
 
 def test_read_during_a_spill(open_store: OpenStore, monkeypatch: pytest.MonkeyPatch) -> None:
