@@ -43,10 +43,17 @@ class Bar:
 
 
 def _against(
-    peer: str, workload: str, metric: str, relation: Relation, limit: float, *, title: str
+    peer: str,
+    workload: str,
+    metric: str,
+    relation: Relation,
+    limit: float,
+    *,
+    title: str,
+    name: str | None = None,
 ) -> Bar:
     return Bar(
-        name=f"{workload}-{peer}",
+        name=name or f"{workload}-{peer}",
         what=title,
         value=Quantity("parallax", workload, metric),
         over=Quantity(peer, workload, metric),
@@ -87,6 +94,18 @@ def _plain(
     )
 
 
+def _beside_no_ops(workload: str, metric: str, limit: float, *, title: str) -> Bar:
+    """A rate over that of no-op tasks on the standard library's pool."""
+    return Bar(
+        name=f"{workload}-stdlib",
+        what=title,
+        value=Quantity("parallax", workload, metric),
+        over=Quantity("stdlib", "no_ops", "throughput"),
+        relation="≥",
+        limit=limit,
+    )
+
+
 BARS = [
     _against("dask", "cold_start", "cold_start", "≤", 0.25, title="cold start / Dask"),
     _against("ray", "cold_start", "cold_start", "≤", 0.05, title="cold start / Ray"),
@@ -115,6 +134,31 @@ BARS = [
     _within("many", "many_rate", "few_rate", "≥", 0.7, title="throughput of 200,000 / of 5,000"),
     _plain("idle", "cpu", "<", 1, "%", title="idle pool, share of one core"),
     _plain("idle", "memory", "<", 200 << 20, "B", title="idle pool, unique memory"),
+    _against("ray", "actor_calls", "round_trip", "≤", 0.2, title="one call of an actor / Ray"),
+    _within("actor_calls", "round_trip", "echo", "≤", 6, title="one call of an actor / pyzmq echo"),
+    _against(
+        "ray",
+        "actor_calls",
+        "calls",
+        "≥",
+        10,
+        title="calls of an actor / Ray",
+        name="actor_calls-ray-many",
+    ),
+    _beside_no_ops("actor_calls", "calls", 4, title="calls of an actor / ProcessPoolExecutor"),
+    _against(
+        "ray",
+        "actor_calls",
+        "async_calls",
+        "≥",
+        10,
+        title="calls of an asyncio actor / Ray",
+        name="actor_calls-ray-async",
+    ),
+    _against("ray", "actors_made", "made", "≤", 0.1, title="50 actors / Ray"),
+    _beside_no_ops("queue", "items", 5, title="items through a queue / ProcessPoolExecutor"),
+    _within("cached", "large", "hash", "≤", 2, title="a cached call with 100 MB / one xxh3 pass"),
+    _within("cached", "small", "no_op", "≤", 3, title="a cached call with a number / a no-op"),
 ]
 
 

@@ -50,3 +50,30 @@ def ramp(size_bytes: int) -> Any:
     import numpy as np
 
     return np.arange(size_bytes // 8, dtype=np.float64)
+
+
+class Target:
+    """An actor whose method does nothing."""
+
+    def hit(self, value: Any = None) -> Any:
+        """Return the argument."""
+        return value
+
+
+class AsyncTarget:
+    """An actor on an event loop whose method does nothing."""
+
+    async def hit(self, value: Any = None) -> Any:
+        """Return the argument."""
+        return value
+
+
+def fill(queue: Any, batches: int, size: int) -> None:
+    """Put so many batches of numbers into a queue."""
+    for _ in range(batches):
+        queue.put_batch(range(size))
+
+
+def total(array: Any) -> float:
+    """Return the sum of an array."""
+    return float(array.sum())

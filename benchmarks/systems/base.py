@@ -63,6 +63,17 @@ class System(Protocol):
         """
         raise Unsupported("takes no futures as arguments")
 
+    def actor(self, kind: type[Any]) -> Callable[..., Any]:
+        """Make an object of this class in a process of its own, without waiting for it.
+
+        Returns:
+            What calls its method `hit` there and returns a handle.
+
+        Raises:
+            Unsupported: The system keeps no state between tasks.
+        """
+        raise Unsupported("has no actors")
+
     def put(self, value: Any) -> Any:
         """Store a value once for every engine and return its handle.
 

@@ -44,5 +44,9 @@ class Adapter(System):
     def submit_after(self, function: Callable[..., Any], *handles: Any) -> Any:
         return self.submit(function, *handles)
 
+    def actor(self, kind: type[Any]) -> Callable[..., Any]:
+        hit: Callable[..., Any] = self._remote(kind).remote().hit.remote
+        return hit
+
     def put(self, value: Any) -> Any:
         return self._parallax.put(value)

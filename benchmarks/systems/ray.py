@@ -37,15 +37,19 @@ class Adapter(System):
         self._ray = ray
         self._engines = engines
         self._remotes: dict[Callable[..., Any], Any] = {}
+        self._actors: list[Any] = []
 
     def stop(self) -> None:
         self._ray.shutdown()
 
     def submit(self, function: Callable[..., Any], *args: Any) -> Any:
+        return self._remote(function).remote(*args)
+
+    def _remote(self, function: Callable[..., Any]) -> Any:
         remote = self._remotes.get(function)
         if remote is None:
             remote = self._remotes[function] = self._ray.remote(function)
-        return remote.remote(*args)
+        return remote
 
     def gather(self, handles: Sequence[Any]) -> list[Any]:
         values: list[Any] = self._ray.get(list(handles))
@@ -62,6 +66,12 @@ class Adapter(System):
 
     def submit_after(self, function: Callable[..., Any], *handles: Any) -> Any:
         return self.submit(function, *handles)
+
+    def actor(self, kind: type[Any]) -> Callable[..., Any]:
+        actor = self._remote(kind).remote()
+        self._actors.append(actor)  # it ends with its last handle, which a method is not
+        hit: Callable[..., Any] = actor.hit.remote
+        return hit
 
     def put(self, value: Any) -> Any:
         return self._ray.put(value)

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from benchmarks.workloads import core, cpu, graphs, idle, objects, placement, small, start
+from benchmarks.workloads import (
+    actors,
+    core,
+    cpu,
+    graphs,
+    idle,
+    objects,
+    placement,
+    small,
+    start,
+)
 from benchmarks.workloads.base import Metric, Workload
 
 __all__ = ["WORKLOADS", "Metric", "Workload"]
 
 WORKLOADS: dict[str, Workload] = {
     workload.name: workload
-    for family in (start, small, graphs, objects, cpu, placement, core, idle)
+    for family in (start, small, graphs, objects, cpu, placement, core, idle, actors)
     for workload in family.WORKLOADS
 }

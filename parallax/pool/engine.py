@@ -2,8 +2,7 @@
 
 The main thread takes tasks from the run-queue and executes them. While it does, the channel's
 background thread is the control thread: it accepts more tasks, gives queued ones back, and
-interrupts the running one. An interrupt names its task: the signal handler raises only while
-that very task runs user code, so a late one hits nobody.
+interrupts the running one (`parallax.pool.task_interrupts`).
 """
 
 from __future__ import annotations
@@ -15,12 +14,9 @@ import os
 import signal
 import sys
 import threading
-from _signal import getsignal  # type: ignore[import-not-found]
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
 
-from parallax.ids import hex_id
 from parallax.messages import (
     CALL,
     CONSTRUCTOR,
@@ -47,6 +43,7 @@ from parallax.messages import (
 )
 from parallax.net.channel import EASY_STEP_S
 from parallax.net.connection import Connection
+from parallax.net.shield import is_main_thread
 from parallax.pool.actor_home import ActorHome
 from parallax.pool.client import Client
 from parallax.pool.config import PoolConfig
@@ -60,6 +57,7 @@ from parallax.pool.library import Library
 from parallax.pool.process import name_process, offer_to_oom_killer, redirect_output
 from parallax.pool.recent import RecentSegments
 from parallax.pool.status import StatusPage, status_path
+from parallax.pool.task_interrupts import TaskInterrupts
 from parallax.pool.task_output import TaskOutput
 from parallax.pool.waiter import FOREVER
 
@@ -121,7 +119,7 @@ class _Work:
 
 
 class Engine:
-    """Run-queue, interrupts and output of one engine."""
+    """Run-queue and output of one engine."""
 
     def __init__(self, client: Client, config: PoolConfig, number: int) -> None:
         self._client = client
@@ -129,16 +127,7 @@ class Engine:
         self._queue: dict[int, Assignment] = {}
         self._work = _Work()
         self._stopping = False
-        self._main = threading.get_ident()
-        self._handler = self._on_interrupt
-        """One object, to be known again: a task may have installed a handler of its own."""
-        self._current = 0
-        """The object that user code computes now; 0 outside of user code."""
         self._running: Assignment | None = None
-        self._interrupted = ""
-        """Why the running task was interrupted."""
-        self._interrupted_items: set[int] = set()
-        """Of a running chunk: items that were cancelled one by one."""
         self._waits: dict[int, int] = {}
         """Waits for other tasks that a running one is in: several, if it has threads."""
         self._forked = False
@@ -146,11 +135,12 @@ class Engine:
         self._home: ActorHome | None = None
         """Of the actor that lives here, if one does."""
         self._status = StatusPage(status_path(Path(config.folder), number))
+        self._interrupts = TaskInterrupts(self._status)
         self._library = Library(lambda ids: self._fetch(ids))
         self._recent = RecentSegments(lambda name: client.store.read_parts(name))
         self._executor = Executor(
             self._library,
-            self,
+            self._interrupts,
             send_value=client.send_value,
             read=self._recent.read,
             on_item=self._items.write,
@@ -173,11 +163,11 @@ class Engine:
         client.channel.idle_step_s = self._idle_step_s
         # Of a cancelled task, whether the tasks that it waits for go too is for the one who
         # cancelled it to say.
-        client.cancels_what_it_waits_for = lambda: self._interrupted != "cancelled"
+        client.cancels_what_it_waits_for = lambda: self._interrupts.why != "cancelled"
 
     def run(self) -> None:
         """Take tasks and run them until told to stop."""
-        signal.signal(signal.SIGINT, self._handler)
+        self._interrupts.install()
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         context.client = self._client
         context.number = self._number
@@ -236,8 +226,7 @@ class Engine:
             os._exit(0)
         # The status page keeps naming this task until the next one begins: if the engine dies
         # before the hub has the news of its end, it counts as begun, and not as never run.
-        if getsignal(signal.SIGINT) is not self._handler:
-            signal.signal(signal.SIGINT, self._handler)
+        self._interrupts.install()
         for stream in self._streams:
             stream.flush()
         client = self._client
@@ -245,10 +234,7 @@ class Engine:
             self._running = None
             self._waits.pop(assignment.id, None)
             self._items.forget(assignment.id)
-            if self._interrupted or self._interrupted_items:
-                self._interrupted = ""
-                self._interrupted_items.clear()
-                context.interrupted = False
+            self._interrupts.forget()
             if context.cancelled_calls:
                 context.cancelled_calls.discard(assignment.id)
             outbox = client.channel.outbox
@@ -266,7 +252,7 @@ class Engine:
         self._forked = True
         self._running = None
         context.client = context.task = None
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        self._interrupts.uninstall()
 
     # ---- what the hub says, in whichever thread reads the channel ---------------------------
 
@@ -389,39 +375,14 @@ class Engine:
             if running is None or running.id != message.task or running.attempt != message.attempt:
                 return
             if message.object_id:
-                self._interrupted_items.add(message.object_id)
+                self._interrupts.ask_item(message.object_id)
             else:
                 if self._home is not None:
                     context.cancelled_calls.add(message.task)
                     self._items.wake(message.task)
                     return
-                self._interrupted = message.reason
-                context.interrupted = True
-        signal.pthread_kill(self._main, signal.SIGINT)
-
-    def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
-        """In the main thread: raise only into the user code of the task that is meant."""
-        object_id = self._current
-        if object_id and self.reason(object_id):
-            self._current = 0
-            raise KeyboardInterrupt(f"task {hex_id(object_id)} was interrupted")
-
-    def begin(self, object_id: int) -> None:
-        """See `Interrupts`."""
-        self._status.set(object_id)
-        self._current = object_id
-        # One that came before this line found no user code to stop.
-        self._on_interrupt(signal.SIGINT, None)
-
-    def end(self) -> None:
-        """See `Interrupts`."""
-        self._current = 0
-
-    def reason(self, object_id: int) -> str:
-        """See `Interrupts`."""
-        if self._interrupted:
-            return self._interrupted
-        return "cancelled" if object_id in self._interrupted_items else ""
+                self._interrupts.ask(message.reason)
+        self._interrupts.strike()
 
     # ---- nested work ------------------------------------------------------------------------
 
@@ -444,7 +405,7 @@ class Engine:
             waits = self._waits[running.task] = self._waits.get(running.task, 0) + 1
             if waits == 1:
                 # What a thread of its own waits for, the call itself need not.
-                own = current_call.get() is running or threading.get_ident() == self._main
+                own = current_call.get() is running or is_main_thread()
                 outbox.append(TaskBlocked(running.task, list(needed) if own else []))
         return lambda: self._unblock(running)
 

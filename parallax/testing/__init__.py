@@ -3,11 +3,13 @@
 `Cluster` runs the real scheduler on a virtual clock among simulated nodes, engines and clients.
 """
 
-from parallax.testing.cluster import Client, Cluster, Faults, StuckError
-from parallax.testing.engines import TaskContext
+from parallax.testing.clients import Client
+from parallax.testing.cluster import Cluster, StuckError
+from parallax.testing.faults import Faults
 from parallax.testing.figures import CoreCost, core_cost, waiting_task_bytes
 from parallax.testing.invariants import InvariantError, check, check_counts, check_empty
 from parallax.testing.programs import Emit, Large, Options, Raised, Ref
+from parallax.testing.task_context import TaskContext
 
 __all__ = [
     "Client",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from parallax.testing.engines import TaskContext
+    from parallax.testing.task_context import TaskContext
 
 
 @dataclass(frozen=True, slots=True)
