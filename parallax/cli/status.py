@@ -40,7 +40,7 @@ def run(options: Any) -> int:
     if options.all and options.name:
         raise UsageError("give a name or --all, not both.")
     pools = [choose(options.name)] if options.name else parallax.pools(embedded=options.all)
-    facts = [_facts(pool) for pool in pools]
+    facts = [found for pool in pools if (found := _facts(pool)) is not None]
     failed = any(found.get("state") == SILENT for found in facts)
     if options.json:
         write_json({"pools": facts})
@@ -53,11 +53,14 @@ def run(options: Any) -> int:
     return 1 if failed else 0
 
 
-def _facts(pool: parallax.Pool) -> dict[str, Any]:
-    """The snapshot, or what can be known of a pool that does not answer, or not to us."""
+def _facts(pool: parallax.Pool) -> dict[str, Any] | None:
+    """The snapshot, or what can be known of a pool that does not answer, or not to us; None of one
+    that has ended since it was found."""
     try:
         return pool.snapshot()
     except ClusterLostError as error:
+        if all(found.cluster != pool.cluster for found in parallax.pools(embedded=True)):
+            return None
         return {**pool.facts(), "state": SILENT, "problem": str(error)}
     except ProtocolError as error:
         return {**pool.facts(), "state": OTHER_VERSION, "problem": str(error)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -27,6 +28,17 @@ def test_nothing_runs(here: Here) -> None:
     )
     code, out, _ = here("status", "--json")
     assert (code, json.loads(out)) == (0, {"pools": []})
+
+
+def test_a_pool_that_ends_as_it_is_asked_is_not_there(
+    here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with parallax.init(num_cpus=1):
+        (mine,) = [pool for pool in parallax.pools(embedded=True) if pool.owner_pid == os.getpid()]
+    found = iter([[mine]])
+    listed = parallax.pools
+    monkeypatch.setattr(parallax, "pools", lambda **how: next(found, None) or listed(**how))
+    assert here("status", "--json") == (0, '{\n  "pools": []\n}\n', "")
 
 
 def test_programs_get_all_facts(steady_pool: parallax.Pool, here: Here) -> None:
