@@ -156,6 +156,8 @@ def __getattr__(name: str) -> Any:
         value = getattr(import_module(f"{__name__}.{home}"), name)
     elif name in ("errors", "sync"):
         value = import_module(f"{__name__}.{name}")
+    elif name in ("load_ipython_extension", "unload_ipython_extension"):
+        value = getattr(import_module(f"{__name__}.notebook"), name)
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value
