@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,16 @@ ROOT = Path(__file__).parent.parent
 
 # Later stages take longer and say less about where a defect is, so they run last.
 STAGES = ("unit", "conformance", "doctests", "process", "notebook", "browser")
+
+
+def pytest_configure() -> None:
+    """Hear interrupts, whoever has started the suite.
+
+    A shell without job control starts what shall run in the background with SIGINT ignored, and
+    drivers that the tests start would inherit that.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
