@@ -19,7 +19,8 @@ from parallax.serial.dill_fallback import reduce_with_dill
 from parallax.serial.value_parts import Link, Part, parts_of
 
 _MAX_STEPS = 32
-_MAX_SECONDS = 2.0
+_MAX_CPU_S = 2.0
+"""Of this thread: a busy machine shall not change what is found."""
 _MAX_REASON_CHARS = 300
 # Of these pickle copies the bytes and looks at nothing: no need to do it again and again.
 _SURELY_FINE = frozenset((str, bytes, bytearray))
@@ -29,8 +30,8 @@ def explain(value: Any, error: BaseException, *, name: str = "value") -> Seriali
     """The error to raise for a value that could not be pickled.
 
     Its message names the smallest part that cannot be pickled, the path that leads to it, and
-    what to do instead. The search tries to pickle part after part, for two seconds at most; it
-    runs the `__reduce__` and `__getstate__` of the value's own types.
+    what to do instead. The search tries to pickle part after part, for two seconds of CPU time at
+    most; it runs the `__reduce__` and `__getstate__` of the value's own types.
 
     Args:
         value: what could not be pickled.
@@ -58,7 +59,7 @@ class _Found(NamedTuple):
 
 
 def _search(value: Any, error: BaseException) -> _Found:
-    deadline = time.monotonic() + _MAX_SECONDS
+    deadline = time.thread_time() + _MAX_CPU_S
     found = _Found([], value, error)
     path = {id(value): value}
     while len(found.links) < _MAX_STEPS:
@@ -84,7 +85,7 @@ def _first_refused(
         return None
     low, high = 0, len(parts)
     while high - low > 1:
-        if time.monotonic() > deadline:
+        if time.thread_time() > deadline:
             return None
         middle = (low + high) // 2
         refusal = _refusal([part.value for part in parts[low:middle]], path)
