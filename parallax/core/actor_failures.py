@@ -22,7 +22,8 @@ def not_made(actor: ActorRecord, failure: Failure) -> Failure:
 
 def died(actor: ActorRecord, why: str, data: bytes = b"") -> Failure:
     """Why an actor serves no call any more."""
-    after = f" after {actor.restarts} restarts" if actor.restarts else ""
+    count = actor.restarts
+    after = f" after {count} restart{'s' if count > 1 else ''}" if count else ""
     return Failure(
         "actor_died",
         f"the actor {actor.title} ({hex_id(actor.id)}) is dead{after}: {why}",
@@ -31,13 +32,20 @@ def died(actor: ActorRecord, why: str, data: bytes = b"") -> Failure:
     )
 
 
+def crashed(actor: ActorRecord, max_restarts: int, failure: Failure) -> Failure:
+    """What callers get of an actor that crashed for the last time."""
+    other = "other " if actor.restarts else ""
+    why = f"it crashed, and max_restarts={max_restarts} allows no {other}restart"
+    return died(actor, f"{why}. {_sentence(failure.message)}")
+
+
 def unavailable(actor: ActorRecord, failure: Failure) -> Failure:
     """What becomes of a call that an actor had begun when it crashed."""
     return Failure(
         "actor_unavailable",
         f"the actor {actor.title} ({hex_id(actor.id)}) crashed while it had this call, which may "
         "or may not have had its effect, and starts anew. Give calls that may run twice "
-        f"max_task_retries. {failure.message}",
+        f"max_task_retries. {_sentence(failure.message)}",
         b"",
         actor.id,
     )
@@ -53,3 +61,7 @@ def name_taken(actor: ActorRecord, namespace: str, name: str) -> Failure:
         b"",
         actor.id,
     )
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]

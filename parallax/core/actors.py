@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from parallax.core.actor_calls import ActorCalls, check_spec, new_task
-from parallax.core.actor_failures import died, name_taken, not_made, unavailable
+from parallax.core.actor_failures import crashed, died, name_taken, not_made, unavailable
 from parallax.core.actor_records import ActorRecord, ActorState
 from parallax.core.fleet import Fleet
 from parallax.core.interrupts import why_cancelled
@@ -332,7 +332,8 @@ class ActorTable:
         constructor = actor.constructor
         assert constructor is not None
         again = bool(constructor.retries_left)
-        why = unavailable(actor, failure) if again else died(actor, failure.message)
+        max_restarts = constructor.group.template.spec.max_retries
+        why = unavailable(actor, failure) if again else crashed(actor, max_restarts, failure)
         begun = self.calls.begun(actor, engine, running, turns)
         self.calls.engine_lost(actor, engine, begun, why)
         if again:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable
 
 from parallax.core.actors import ActorTable
 from parallax.core.cancels import Cancels
 from parallax.core.fleet import Fleet
+from parallax.core.obituaries import OUT_OF_MEMORY, describe_status, node_died, obituary
 from parallax.core.outbox import Outbox, Stop
 from parallax.core.records import EngineRecord
-from parallax.core.recovery import ANY_OF_THEM, Recovery, makes
+from parallax.core.recovery import ANY_OF_THEM, Recovery
 from parallax.core.resources import NodeRecord
 from parallax.core.tasks import TaskTable
 from parallax.core.timers import Timers
@@ -24,12 +24,6 @@ MAX_FAILED_STARTS = 5
 FIRST_REST_S = 0.01
 LONGEST_REST_S = 5.0
 """Between attempts to start an engine: longer after each failure, in a row of them."""
-OUT_OF_MEMORY = "memory"
-_CRASHES = frozenset(
-    getattr(signal, name)
-    for name in ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL")
-    if hasattr(signal, name)
-)
 
 
 class Liveness:
@@ -115,14 +109,14 @@ class Liveness:
             self._outbox.act(Stop(f"the node agent of {node.host} was lost"))
             return False
         for engine in list(node.engines.values()):
-            failure = _node_died(node, engine)
+            failure = node_died(node, engine)
             self._bury(engine, ANY_OF_THEM, [], failure, now)
         self._fleet.remove_node(node)
         return True
 
     def _exited(self, engine: EngineRecord, message: EngineExited, now: float) -> None:
         if self._fleet.engines.get(engine.number) is engine:  # else its end was told twice
-            failure = _obituary(engine, message)
+            failure = obituary(engine, message)
             self._bury(engine, message.running, message.turns, failure, now)
 
     def _bury(
@@ -149,61 +143,3 @@ class Liveness:
 def _expendable(engine: EngineRecord) -> tuple[bool, float, int]:
     head = next(iter(engine.queue.values()))
     return head.retries_left != 0, engine.moved_at, head.id
-
-
-def _node_died(node: NodeRecord, engine: EngineRecord) -> Failure:
-    name = next((task.name for task in engine.queue.values()), "the task")
-    return Failure(
-        "node_died",
-        f"host {node.host} (node {node.number}) was lost while its engine {engine.number} ran "
-        f"{name}.",
-    )
-
-
-def _obituary(engine: EngineRecord, message: EngineExited) -> Failure:
-    """What the caller gets of a task that this engine took with it."""
-    running = message.running
-    task = next((task for task in engine.queue.values() if makes(task, running)), None)
-    name = task.name if task is not None else "the task"
-    tries = f" after {task.attempt + 1} attempts" if task is not None and task.attempt else ""
-    if engine.dying == OUT_OF_MEMORY:
-        return Failure(
-            "out_of_memory",
-            f"{name} was stopped{tries}: the host was running out of memory, and its engine "
-            f"{engine.number} was the newest. Use less memory per task, or run fewer at once "
-            "with .options(num_cpus=...) or .options(memory=...).",
-            b"",
-            running,
-        )
-    detail = f"\n{message.detail}" if message.detail else ""
-    ran = f" while it ran {name}" if task is not None or engine.actor is None else ""
-    return Failure(
-        "engine_died",
-        f"engine {engine.number} (pid {engine.pid}) died{tries}{ran}: "
-        f"{describe_status(message.status)}. {_advice(message.status)}{detail}",
-        b"",
-        running,
-    )
-
-
-def _advice(status: int) -> str:
-    if status == -signal.SIGKILL:
-        return (
-            "If it was not you, the host most likely ran out of memory and chose it (dmesg tells). "
-            "Use less memory per task, or run fewer at once with .options(num_cpus=...)."
-        )
-    if -status in _CRASHES:
-        return "Compiled code that it called has crashed; the task, or its library, needs mending."
-    if status < 0:
-        return "Somebody sent it that signal; .options(max_retries=...) allows more attempts."
-    return "The task ended the process itself; return or raise an exception instead."
-
-
-def describe_status(status: int) -> str:
-    """An exit status as people read it: ``killed by SIGKILL``, ``exit code 3``."""
-    if status < 0:
-        try:
-            return f"killed by {signal.Signals(-status).name}"
-        except ValueError:
-            return f"killed by signal {-status}"
-    return f"exit code {status}"

@@ -21,6 +21,7 @@ from parallax.messages import (
     ItemsConsumed,
     ItemYielded,
     KillRequested,
+    MemoryPressed,
     RefsChanged,
     TaskBlocked,
     TaskInterrupted,
@@ -306,8 +307,56 @@ def test_without_restarts_a_crash_is_the_end() -> None:
         assert isinstance(value, Failure)
         assert value.kind == "actor_died"
         assert "SIGKILL" in value.message
+        assert "is dead: it crashed, and max_restarts=0 allows no restart" in value.message
     (late,) = bench.call(actor)
     assert bench.failure(late).kind == "actor_died"
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (-9, "memory=..."),
+        (-11, "the actor, or its library"),
+        (-15, "Somebody sent it that signal."),
+        (3, "exit_actor"),
+    ],
+)
+def test_what_to_do_about_a_crash_is_said_in_the_words_of_actors(status: int, words: str) -> None:
+    bench = ActorBench()
+    actor = bench.create(restarts=1)
+    told = []
+    for _ in range(2):
+        (call,) = bench.call(actor)
+        bench.die(bench.settle(), call, status=status)
+        bench.start_engines()
+        told.append(bench.failure(call).message)
+    for message in told:
+        assert words in message
+        assert "task" not in message.replace("max_task_retries", "")
+        assert "max_retries" not in message
+    assert "is dead after 1 restart: it crashed, and max_restarts=1 allows no other" in told[1]
+
+
+def test_an_actor_that_dies_of_memory_is_not_told_to_be_a_smaller_task() -> None:
+    bench = ActorBench()
+    (call,) = bench.call(bench.create())
+    home = bench.settle()
+    bench.say(NODE, MemoryPressed(1, 100))
+    bench.die(home, call)
+    message = bench.failure(call).message
+    assert "running out of memory" in message
+    assert "Let the actor keep less" in message
+
+
+def test_a_crash_in_the_constructor_is_told_in_the_words_of_actors() -> None:
+    bench = ActorBench()
+    actor = bench.create()
+    (call,) = bench.call(actor)
+    home, _ = bench.begun()
+    bench.die(home, actor)
+    message = bench.failure(call).message
+    assert "could not be made" in message
+    assert "Let the actor keep less" in message
 
 
 def test_a_restart_runs_the_constructor_again_and_what_had_not_begun() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from parallax.core.fleet import START_TIMEOUT_S
-from parallax.core.liveness import MAX_FAILED_STARTS, describe_status
+from parallax.core.liveness import MAX_FAILED_STARTS
+from parallax.core.obituaries import describe_status
 from parallax.messages import (
     CancelRequested,
     Chunk,
