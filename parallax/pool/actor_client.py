@@ -79,7 +79,7 @@ class ActorClient:
             if limit >= 0:
                 self._check_limit(actor, limit)
             is_first = client.awaits_nothing()
-            task_id, made = client.expect(returns, stream=stream)
+            task_id, made = client.expect(returns, stream=stream, is_call=True)
             number = self._numbers.get(actor, 0)
             self._numbers[actor] = number + 1
             if limit >= 0:

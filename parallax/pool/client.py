@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,12 +44,12 @@ from parallax.messages import (
 )
 from parallax.net.channel import IDLE_STEP_S, LINGER_S, Channel
 from parallax.net.connection import Connection
+from parallax.pool.blocking import Blocking
 from parallax.pool.entry import Entry
 from parallax.pool.forks import connected
 from parallax.pool.holdings import Holdings
 from parallax.pool.questions import Questions
 from parallax.pool.streams import Streams
-from parallax.pool.waiter import Waiter
 from parallax.refs import ObjectRef, ObjectRefGenerator, forget_owner, register_owner
 from parallax.serial.values import Packed, pack
 from parallax.store.shared import SharedStore
@@ -57,8 +57,6 @@ from parallax.store.shared import SharedStore
 IDLE_SLEEP_S = 60.0
 TRIM_AFTER_S = 10.0
 """Warm segments that were not reused for so long are given back."""
-SOON_S = 0.002
-"""A value that exists arrives within it."""
 
 
 class Client:
@@ -84,9 +82,6 @@ class Client:
         """Asked when a `get` was interrupted."""
         self.on_tick: Callable[[], None] | None = None
         """Called now and then in any thread, while there is work at the latest every 0.2 s."""
-        self.on_blocked: Callable[[Sequence[int]], Callable[[], None] | None] | None = None
-        """Called before a wait that may be long, with the objects that it is for, if it needs all
-        of them; returns what to call after it."""
         self._store: SharedStore | None = None
         self._segments = itertools.count(1)
         self.cancels = 0
@@ -107,6 +102,8 @@ class Client:
         self.channel.idle_step_s = self._idle_step_s
         self.lock = self.channel.lock
         # The parts' methods become this object's: a round trip passes no call for nothing.
+        blocking = self.blocking = Blocking(self.channel)
+        self.block, self.until = blocking.block, blocking.until
         holdings = self.holdings = Holdings(self)
         self.dropped, self.local, self.values = holdings.dropped, holdings.local, holdings.values
         self.adopt, self.future, self.describe = holdings.adopt, holdings.future, holdings.describe
@@ -313,12 +310,14 @@ class Client:
         return len(self.values) == len(self.local)
 
     def expect(
-        self, returns: int, *, stream: bool = False
+        self, returns: int, *, stream: bool = False, is_call: bool = False
     ) -> tuple[int, list[ObjectRef[Any]] | ObjectRefGenerator[Any]]:
         """The id of a task that is about to be submitted, and what it makes. Under `lock`."""
         task_id = next(self._ids)
         for _ in range(1, returns):
             next(self._ids)
+        if not is_call:
+            self.holdings.latest_task = task_id + max(returns, 1) - 1
         # The refs before what they stand for: whenever an interrupt comes, they are dropped.
         if stream:
             generator: ObjectRefGenerator[Any] = ObjectRefGenerator(task_id, self)
@@ -370,35 +369,3 @@ class Client:
         self.cancels += 1
         self.channel.post(CancelRequested(ids, force, recursive, grace_s))
         self.channel.flush()
-
-    def block(
-        self, waiter: Waiter, deadline: float, *, mine: bool, needed: Sequence[int] = ()
-    ) -> None:
-        """See `Membership`."""
-        if self.on_blocked is None:
-            self.channel.wait(waiter, waiter.event, deadline)
-            return
-        # In a task. A value that exists already arrives in a moment; giving up the CPU for so
-        # short a wait would start engines for nothing.
-        if not mine:
-            soon = min(deadline, time.monotonic() + SOON_S)
-            if self.channel.wait(waiter, waiter.event, soon):
-                return
-        unblock = self.on_blocked(needed)
-        try:
-            self.channel.wait(waiter, waiter.event, deadline)
-        finally:
-            if unblock is not None:
-                unblock()
-
-    def until(self, call: Callable[[], None]) -> Callable[[], None]:
-        """See `Membership`."""
-        unblock = self.on_blocked(()) if self.on_blocked is not None else None
-        if unblock is None:
-            return call
-
-        def called() -> None:
-            unblock()
-            call()
-
-        return called

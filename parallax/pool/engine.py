@@ -157,7 +157,7 @@ class Engine:
             for name, stream in (("stdout", sys.stdout), ("stderr", sys.stderr))
         ]
         client.on_message = self._obey
-        client.on_blocked = self._block
+        client.blocking.on_blocked = self._block
         client.on_tick = self._watch
         self._idle_step_of_client = client.channel.idle_step_s
         client.channel.idle_step_s = self._idle_step_s

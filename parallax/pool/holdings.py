@@ -37,6 +37,8 @@ class Holdings:
         self.local: dict[int, int] = {}
         """How many refs to each object this process holds."""
         self.values: dict[int, Value] = {}
+        self.latest_task = 0
+        """The last object that a task of this process makes; what it made later are calls."""
         self._client = client
         self._channel = client.channel
         self._foreign: set[int] = set()
@@ -233,7 +235,7 @@ class Holdings:
             raise client.gone()
         waiter = Waiter(count, fail_fast=fail_fast)
         foreign: list[int] = []
-        mine = False
+        long = False
         distinct = set(missing)
         # Without a deadline, and with all of them needed, it matters what each of them waits for.
         all_needed = count >= len(distinct) and deadline == FOREVER
@@ -248,8 +250,8 @@ class Holdings:
                         raise UsageError(f"object {hex_id(object_id)} is not held by this process")
                     if object_id in self._foreign:
                         foreign.append(object_id)
-                    else:
-                        mine = True
+                    elif object_id <= self.latest_task:
+                        long = True
                     self._waiters.setdefault(object_id, []).append(waiter)
                 if client.lost:
                     waiter.finish()
@@ -262,7 +264,7 @@ class Holdings:
                     # at all.
                     self._channel.outbox.append(ObjectsWanted(foreign))
                     self._foreign.difference_update(foreign)
-            client.block(waiter, deadline, mine=mine, needed=needed)
+            client.block(waiter, deadline, long=long, needed=needed)
         finally:
             if waiter.remaining > 0 or count < len(distinct):
                 self._withdraw(distinct, waiter)

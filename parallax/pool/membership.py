@@ -31,13 +31,13 @@ class Membership(RefOwner, Protocol):
         """The error that says why there is no cluster any more."""
 
     def block(
-        self, waiter: Waiter, deadline: float, *, mine: bool, needed: Sequence[int] = ()
+        self, waiter: Waiter, deadline: float, *, long: bool, needed: Sequence[int] = ()
     ) -> None:
         """Wait as user code does: a task gives its CPU up meanwhile.
 
         Args:
             deadline: on `time.monotonic`'s clock; infinity waits for ever.
-            mine: whether what is waited for was made by this process, so that it may take long.
+            long: whether a task is waited for, which may want this one's CPU.
             needed: objects without any of which the wait never ends.
         """
 

@@ -64,7 +64,7 @@ class Questions:
         try:
             self._channel.post(make(request))
             if lasts:
-                client.block(waiter, deadline, mine=False)
+                client.block(waiter, deadline, long=False)
             else:
                 self._channel.wait(waiter, waiter.event, deadline)
         finally:

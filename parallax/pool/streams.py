@@ -134,7 +134,7 @@ class Streams:
             stream.waiting.append((index, waiter))
         try:
             needed = (task_id,) if deadline == FOREVER else ()
-            client.block(waiter, deadline, mine=True, needed=needed)
+            client.block(waiter, deadline, long=True, needed=needed)
         finally:
             with self._channel.lock:
                 stream.waiting = [entry for entry in stream.waiting if entry[1] is not waiter]
