@@ -6,6 +6,7 @@ import difflib
 import functools
 import inspect
 import pickle
+import sys
 from collections.abc import Mapping
 from typing import Any
 from weakref import WeakValueDictionary
@@ -142,7 +143,12 @@ class ActorInfo:
             )
         near = difflib.get_close_matches(name, self.methods, n=3, cutoff=0.5)
         public = sorted(method for method in self.methods if not method.startswith("_"))
-        if near:
+        if _has_it_now(self.name, name):
+            hint = (
+                f"The class was changed since, and has it: {self.name}.remote(...) makes an actor "
+                "of the new version. This one keeps the version that it was made of."
+            )
+        elif near:
             hint = f"Did you mean {' or '.join(near)}?"
         else:
             hint = f"Its methods are: {', '.join(public) or 'none'}."
@@ -150,6 +156,13 @@ class ActorInfo:
         raise AttributeError(
             f"the actor class {self.name} has no method {name!r}. {hint}", name=name, obj=None
         )
+
+
+def _has_it_now(cls: str, method: str) -> bool:
+    """Whether the notebook or script has a class of this name with such a method: its cell was
+    edited and run again after the actor was made."""
+    found = getattr(sys.modules.get("__main__"), cls, None)
+    return callable(getattr(getattr(found, "__wrapped__", None), method, None))
 
 
 def info_of(cls: type, options: ActorOptions) -> ActorInfo:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gc
 import pickle
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -472,3 +473,35 @@ def test_an_argument_may_be_called_self() -> None:
 
     assert px.get(Odd.remote().same.remote(self=3)) == 3
     assert px.get(px.remote(lambda self: self).remote(self=4)) == 4
+
+
+def test_an_actor_of_a_class_that_was_changed_since_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Given an actor of a class of the notebook, whose cell is then edited and run again
+    main = sys.modules["__main__"]
+
+    @px.remote
+    class Board:
+        def read(self) -> str:
+            return "old"
+
+    monkeypatch.setattr(main, "Board", Board, raising=False)
+    board = Board.remote()
+
+    @px.remote  # type: ignore[no-redef]
+    class Board:
+        def read(self) -> str:
+            return "new"
+
+        def best(self) -> str:
+            return "best"
+
+    monkeypatch.setattr(main, "Board", Board)
+
+    # Then the actor that lives is of the old version, and says what it is about
+    with pytest.raises(AttributeError, match=r"no method 'best'. The class was changed since"):
+        board.best.remote()
+    with pytest.raises(AttributeError, match=r"no method 'reat'. Did you mean read"):
+        board.reat.remote()
+    assert px.get([board.read.remote(), Board.remote().best.remote()]) == ["old", "best"]
