@@ -36,16 +36,16 @@ def crashed(actor: ActorRecord, max_restarts: int, failure: Failure) -> Failure:
     """What callers get of an actor that crashed for the last time."""
     other = "other " if actor.restarts else ""
     why = f"it crashed, and max_restarts={max_restarts} allows no {other}restart"
-    return died(actor, f"{why}. {_sentence(failure.message)}")
+    return died(actor, f"{why}.\n{_sentence(failure.message)}")
 
 
 def unavailable(actor: ActorRecord, failure: Failure) -> Failure:
     """What becomes of a call that an actor had begun when it crashed."""
     return Failure(
         "actor_unavailable",
-        f"the actor {actor.title} ({hex_id(actor.id)}) crashed while it had this call, which may "
-        "or may not have had its effect, and starts anew. Give calls that may run twice "
-        f"max_task_retries. {_sentence(failure.message)}",
+        f"the actor {actor.title} ({hex_id(actor.id)}) crashed while it had this call, and starts "
+        "anew.\nThe call may or may not have had its effect. Give calls that may run twice "
+        f"max_task_retries.\n{_sentence(failure.message)}",
         b"",
         actor.id,
     )

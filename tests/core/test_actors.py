@@ -331,7 +331,8 @@ def test_what_to_do_about_a_crash_is_said_in_the_words_of_actors(status: int, wo
         bench.start_engines()
         told.append(bench.failure(call).message)
     for message in told:
-        assert words in message
+        assert words in message.splitlines()[-1]
+        assert "f (" in message.splitlines()[0]  # whose crash it was, before how it came to be
         assert "task" not in message.replace("max_task_retries", "")
         assert "max_retries" not in message
     assert "is dead after 1 restart: it crashed, and max_restarts=1 allows no other" in told[1]
