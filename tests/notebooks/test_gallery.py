@@ -19,8 +19,10 @@ def cells(request: pytest.FixtureRequest) -> list[Any]:
     return list(notebook.cells)
 
 
-def test_there_is_a_quickstart() -> None:
-    assert "quickstart.ipynb" in [path.name for path in NOTEBOOKS]
+@pytest.mark.parametrize("name", ["actors.ipynb", "quickstart.ipynb"])
+def test_the_gallery_is_whole_and_can_be_found(name: str) -> None:
+    assert name in [path.name for path in NOTEBOOKS]
+    assert f"notebooks/{name}" in (ROOT / "README.md").read_text()
 
 
 def test_stored_outputs_come_from_one_run_top_to_bottom(cells: list[Any]) -> None:
