@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from parallax.testing.members import Member
 from parallax.testing.programs import Options, Ref, Work, refs_in
+from parallax.testing.submitters import Submitter
 
 if TYPE_CHECKING:
     from parallax.testing.cluster import Cluster
 
 
-class Client(Member):
+class Client(Submitter):
     """A simulated notebook. It holds what it submitted until it drops it or leaves."""
 
     def __init__(self, cluster: Cluster, job: int) -> None:
