@@ -76,14 +76,16 @@ class Placement:
         """Give idle engines work, and see to it that there are enough engines."""
         fleet = self.fleet
         ready = self.ready
-        if ready.shapes:
+        again = True
+        while again and ready.shapes:
+            again = False
             if fleet.idle:
                 self._serve(now)
             if ready.shapes:
                 left = ready.order()
                 fleet.want(left, now)
                 for shape in left:
-                    self._watch_hunger(shape, now)
+                    again = self._watch_hunger(shape, now) or again
         if self.recall.crowded:
             self.recall.run(now)
         fleet.adjust(now)
@@ -143,8 +145,12 @@ class Placement:
             self.relax(engine)
             self.made_room = True
 
-    def _watch_hunger(self, shape: Shape, now: float) -> None:
-        """A large demand among many small ones never finds room by itself: empty a node for it."""
+    def _watch_hunger(self, shape: Shape, now: float) -> bool:
+        """A large demand among many small ones never finds room by itself: empty a node for it.
+
+        Returns:
+            Whether a node is not emptied any more: others may begin there at once.
+        """
         if shape.hungry_since < 0.0:
             shape.hungry_since = now
         elif now - shape.hungry_since > PATIENCE_S and shape.reserved is None:
@@ -156,6 +162,8 @@ class Placement:
         elif shape.reserved is not None and not shape.reserved.could_empty(shape.demand):
             shape.unreserve()  # an actor has moved in, to stay
             self.made_room = True
+            return True
+        return False
 
     # ---- one engine -----------------------------------------------------------------------
 

@@ -104,6 +104,21 @@ def test_a_node_that_is_emptied_is_given_free_when_an_actor_moves_in() -> None:
     assert bench.begun()[1].id == 2
 
 
+def test_what_a_node_was_emptied_against_begins_when_an_actor_moves_in() -> None:
+    """Nothing else needs to happen for it: nothing else may ever happen."""
+    bench = ActorBench(cpus=2)
+    bench.create(keeps_cpus=True)
+    home, constructor = bench.begun()
+    bench.submit(TaskSpec(1, bench.template(cpus=2), b""))
+    bench.wait(1.0)
+    bench.wait(1.0)
+    bench.submit(TaskSpec(2, bench.template(cpus=1), b""))
+    (other,) = [engine for engine in bench.engines if engine != home]
+    assert bench.assigned(other) == []
+    bench.finish(home, constructor, NONE)
+    assert bench.ids(other) == [2]
+
+
 # ---- order ----------------------------------------------------------------------------------
 
 
