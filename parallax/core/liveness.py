@@ -20,7 +20,8 @@ EXIT_GRACE_S = 1.0
 """An engine that has ended is buried when its link has ended too, so when all that it had sent has
 arrived. A process that it left behind may hold the link open: for so long at most."""
 MAX_FAILED_STARTS = 5
-"""Engines in a row that died before they said hello, and none is there: then none ever will be."""
+"""Times in a row that engines died before they said hello, and none is there: then none ever will
+be. Those that were wanted together, and failed together, were one attempt."""
 FIRST_REST_S = 0.01
 LONGEST_REST_S = 5.0
 """Between attempts to start an engine: longer after each failure, in a row of them."""
@@ -71,7 +72,8 @@ class Liveness:
                 due = now + EXIT_GRACE_S
                 self._timers.at(due, lambda later: self._exited(engine, message, later))
         elif message.number in node.starting:
-            self._failed_starts += 1
+            if now >= node.rests_until:  # else it was wanted together with one that has failed
+                self._failed_starts += 1
             rest_s = min(FIRST_REST_S * 2**self._failed_starts, LONGEST_REST_S)
             self._fleet.start_failed(message.number, node, rest_s, now)
             if self._failed_starts >= MAX_FAILED_STARTS and not self._fleet.engines:

@@ -270,6 +270,22 @@ def test_engines_that_cannot_start_end_the_cluster_when_there_is_none() -> None:
     assert bench.stopped == ["engines cannot start (exit code 1). no module named x"]
 
 
+def test_engines_that_fail_together_have_failed_once() -> None:
+    bench = Bench(cpus=MAX_FAILED_STARTS + 1)
+    for engine in bench.engines:
+        bench.say(NODE, EngineExited(engine - FIRST_ENGINE, -9, 0))
+    wanted = bench.heard(NODE, EnginesWanted)
+    for engine in bench.engines:
+        bench.lose(engine)
+    assert not bench.machine.fleet.engines
+    for number in [number for message in wanted for number in message.numbers]:
+        bench.say(NODE, EngineExited(number, 1, 0, "out of processes"))
+    assert bench.stopped == []
+    bench.wait(10.0)
+    bench.start_engines()
+    assert len(bench.engines) == MAX_FAILED_STARTS + 1
+
+
 def test_engines_that_cannot_start_are_tried_again_after_longer_and_longer_rests() -> None:
     bench = Bench(cpus=2)
     bench.die(bench.engines[0])
