@@ -28,6 +28,7 @@ class StoreKeeper:
         )
         self._trim_due = time.monotonic() + IDLE_S
         self._look_due = float("inf")
+        self._last_end = 0.0
 
     def free(self, names: Iterable[str]) -> None:
         """Their values are not wanted any more; whoever writes next may reuse the memory."""
@@ -36,7 +37,10 @@ class StoreKeeper:
 
     def engine_ended(self) -> None:
         """It may have left something behind."""
-        self._look_due = time.monotonic() + LOST_AFTER_S
+        self._last_end = time.monotonic()
+        # Not later for one that ends just after another: where they end all the time nothing
+        # would ever be freed.
+        self._look_due = min(self._look_due, self._last_end + LOST_AFTER_S)
 
     def tidy(self) -> list[str]:
         """Do what is due. Returns the names that the hub should be asked about, if any.
@@ -49,7 +53,9 @@ class StoreKeeper:
             self._store.trim(IDLE_S)
         if now < self._look_due:
             return []
-        self._look_due = float("inf")
+        # Of those that have ended meanwhile something may still be under way.
+        heard_of_all = self._last_end + LOST_AFTER_S
+        self._look_due = heard_of_all if heard_of_all > now else float("inf")
         return list(self._store)
 
     def close(self) -> None:
