@@ -192,8 +192,9 @@ def nodes() -> list[dict[str, Any]]:
         [True]
 
     Returns:
-        For each host its number (``node``), ``host``, ``alive``, ``resources`` and ``available``
-        by name, and its ``engines`` with number, pid, state and the name of what each ``running``.
+        For each host its number (``node``), ``host``, the ``pid`` of its node agent, ``alive``,
+        ``resources`` and ``available`` by name, and its ``engines`` with number, pid, state and
+        the name of what each is ``running``.
     """
     return Rows(current().ask("nodes"), ("node", "host", "engines", "free"), _node_cells)
 

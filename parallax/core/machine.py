@@ -226,7 +226,11 @@ class Machine:
         if hello.role == "node":
             try:
                 node = NodeRecord(
-                    self.fleet.new_node_number(), event.peer, hello.host, hello.resources
+                    self.fleet.new_node_number(),
+                    event.peer,
+                    hello.host,
+                    hello.resources,
+                    pid=hello.pid,
                 )
             except ValueError as error:
                 self.outbox.act(Drop(event.peer, str(error)))

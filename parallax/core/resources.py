@@ -156,18 +156,23 @@ class NodeRecord(Stock):
         "idle",
         "number",
         "peer",
+        "pid",
         "rests_until",
         "shrinking",
         "starting",
         "target",
     )
 
-    def __init__(self, number: int, peer: int, host: str, amounts: Mapping[str, float]) -> None:
+    def __init__(
+        self, number: int, peer: int, host: str, amounts: Mapping[str, float], *, pid: int = 0
+    ) -> None:
         total = quantities(amounts)
         super().__init__(total, dict.fromkeys(range(total.get("GPU", 0) // UNIT), UNIT))
         self.number = number
         self.peer = peer
         self.host = host
+        self.pid = pid
+        """Of its agent."""
         self.engines: dict[int, EngineRecord] = {}
         self.idle: dict[int, EngineRecord] = {}
         self.starting: set[int] = set()

@@ -29,6 +29,7 @@ def _nodes(machine: Machine, peer: PeerRecord, argument: Any) -> Any:
         {
             "node": node.number,
             "host": node.host,
+            "pid": node.pid,
             "alive": True,
             "resources": _amounts(node.total),
             "available": _amounts(node.available),

@@ -31,6 +31,7 @@ def _nodes(book: InlineBook, resources: Amounts, argument: Any) -> Any:
         {
             "node": 0,
             "host": platform.node(),
+            "pid": os.getpid(),
             "alive": True,
             "resources": dict(resources),
             "available": _available(book, resources),
