@@ -63,6 +63,8 @@ from parallax.pool.waiter import FOREVER
 
 IDLE_NAP_S = 60.0
 """An engine without a task is not interrupted, so it may sleep for long."""
+STRIKE_AGAIN_S = 0.05
+"""Between strikes of an interrupt that has had no effect."""
 
 
 def run_engine(config: PoolConfig, number: int) -> None:
@@ -327,10 +329,13 @@ class Engine:
         self._work.came()
 
     def _watch(self) -> None:
-        """An item that runs for long must not keep the items behind it from other engines."""
+        """An item that runs for long must not keep the items behind it from other engines, and an
+        interrupt that the main thread slept through is repeated."""
         if self._home is not None:
             self._home.watch()
             return
+        if self._interrupts.is_missed():
+            self._interrupts.strike()
         chunk = self._executor.chunk
         if chunk is not None and chunk.slow():
             with self._client.lock:
@@ -338,6 +343,8 @@ class Engine:
 
     def _idle_step_s(self) -> float:
         """How often `_watch` has to be called."""
+        if self._interrupts.is_missed():
+            return STRIKE_AGAIN_S
         with self._client.lock:
             running = self._running
             if running is not None and type(running.args) is Chunk:

@@ -3,6 +3,10 @@
 An interrupt names its task. The control thread notes why the running task is to stop and signals
 the main thread; the signal handler raises only while that very task runs user code. So one that
 comes late hits neither the next task nor the engine's own loop.
+
+A signal may come between Python's last look for one and a system call that waits: 1. `time.sleep`
+finds none. 2. It comes, and Python notes it for its next look. 3. `time.sleep` begins, and nothing
+wakes it. So the control thread strikes again while the interrupt has had no effect.
 """
 
 from __future__ import annotations
@@ -56,6 +60,19 @@ class TaskInterrupts:
     def strike(self) -> None:
         """What was asked takes effect now, if user code of that task runs."""
         signal.pthread_kill(self._main, signal.SIGINT)
+
+    def is_missed(self) -> bool:
+        """Whether what was asked has had no effect yet: the user code that it is for still runs.
+
+        Not if a task, or the connection to the hub for a moment, handles the signal in its own way.
+        To be asked in any thread.
+        """
+        object_id = self._current
+        return (
+            object_id != 0
+            and self.reason(object_id) != ""
+            and getsignal(signal.SIGINT) is self._handler
+        )
 
     def forget(self) -> None:
         """The task is over."""

@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -170,3 +171,26 @@ def test_tasks_that_wait_inside_can_be_cancelled_at_any_moment(cluster: str) -> 
             assert px.get(ref, timeout=10) == 1
         assert px.get([same.remote(i) for i in range(10)], timeout=10) == list(range(10))
     wait_until(lambda: px.available_resources()["CPU"] == 2)
+
+
+@px.remote
+def sleep_through_a_signal(sign: str) -> None:
+    """Sleep as if the first signal had come just before the system call: nothing wakes it."""
+    from parallax.pool.task_interrupts import TaskInterrupts
+
+    strike = TaskInterrupts.strike
+
+    def lose(interrupts: TaskInterrupts) -> None:
+        TaskInterrupts.strike = strike  # type: ignore[method-assign]
+
+    TaskInterrupts.strike = lose  # type: ignore[method-assign]
+    Path(sign).touch()
+    time.sleep(600)
+
+
+def test_an_interrupt_that_was_slept_through_is_repeated(cluster: str, tmp_path: Path) -> None:
+    ref = sleep_through_a_signal.remote(str(tmp_path / "sign"))
+    wait_until((tmp_path / "sign").exists)
+    px.cancel(ref)
+    with pytest.raises(TaskCancelledError):
+        px.get(ref, timeout=10)
