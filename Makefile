@@ -61,6 +61,11 @@ bench: $(BENCH_VENV)/.stamp ## Measure Parallax and its peers; writes docs/bench
 	@$(BENCH_VENV)/bin/python -m compileall -q parallax benchmarks
 	$(BENCH_VENV)/bin/python -m benchmarks --write docs/benchmarks.md
 
+SEEDS := 100
+.PHONY: chaos
+chaos: $(VENV)/.stamp-test ## Real pools in storms, as many as SEEDS=100 says of each kind
+	$(BIN)/pytest -s -m seeds --seeds $(SEEDS) tests/pool
+
 .PHONY: clean
 clean: ## Remove outputs and caches
 	rm -rf out dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

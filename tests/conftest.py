@@ -26,6 +26,11 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Storms differ from seed to seed, and a few of them are not all."""
+    parser.addoption("--seeds", type=int, help="storms of each test that has some (the test's own)")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark by folder what every test of a folder is, then sort by stage (stable within each)."""
     for item in items:

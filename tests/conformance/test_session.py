@@ -246,6 +246,7 @@ def test_resources_and_nodes(address: str | None) -> None:
     (node,) = px.nodes()
     assert node["resources"] == resources
     assert node["alive"]
+    assert node["pid"] > 0
     assert all({"engine", "pid", "state"} <= set(engine) for engine in node["engines"])
 
 

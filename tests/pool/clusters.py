@@ -97,6 +97,42 @@ def patch_pools(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     monkeypatch.setattr(subprocess, "Popen", start)
 
 
+class SecondNode:
+    """Another node agent of the cluster, on this host, as if it were another one."""
+
+    CODE = """
+        import sys
+        from pathlib import Path
+        from parallax.pool.__main__ import _run_node
+        from parallax.pool.config import PoolConfig
+        from parallax.pool.process import reset_signals
+        from parallax.store.janitor import hold_lease
+        config = PoolConfig.load(sys.argv[1])
+        reset_signals()
+        _run_node(config, sys.stdin.fileno(), hold_lease(Path(config.store)))
+    """
+
+    def __init__(self, cluster: str) -> None:
+        (pool,) = (p for p in px.pools(embedded=True) if p.cluster == cluster)
+        code = textwrap.dedent(self.CODE)
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", code, str(pool.directory / "config.json")],
+            stdin=subprocess.PIPE,  # its lifeline: it ends with this process at the latest
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+
+    def wait(self, timeout_s: float = 10.0) -> int:
+        """Wait for its end; its exit status."""
+        return self._process.wait(timeout_s)
+
+    def __enter__(self) -> SecondNode:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
 class Driver:
     """A script that uses Parallax, in a process of its own.
 
