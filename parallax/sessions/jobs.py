@@ -6,6 +6,7 @@ import contextvars
 import os
 import sys
 import threading
+from array import array
 from collections.abc import Callable
 from typing import Any
 
@@ -65,25 +66,38 @@ class JobChooser:
 class Submissions:
     """The objects that this process has asked for, by job, in the order of submission.
 
-    Kept as runs of consecutive ids, so that a million tasks cost next to nothing.
+    Kept as runs of consecutive ids, so that a million tasks cost next to nothing, and 16 bytes each
+    if something else gets an id between any two of them. Thread-safe.
     """
 
     def __init__(self) -> None:
-        self._runs: dict[int, list[list[int]]] = {}
-        self._last = (0, [0, 0])
+        self._runs: dict[int, array[int]] = {}
+        """The first id of each run and the one after its last, in turns."""
+        self._last = (0, array("Q", [0]))
+        """The job of the latest one, and its runs."""
         self._renamed: dict[int, int] = {}
+        self._lock = threading.Lock()
 
     def add(self, job: int, first: int, count: int) -> None:
-        """So many objects from this one on. Costs 0.1 µs while the ids follow one another."""
-        last_job, run = self._last
-        if job == last_job and run[1] == first:
-            run[1] = first + count
-            return
-        run = [first, first + count]
-        self._last = (job, run)
-        self._runs.setdefault(job, []).append(run)
-        if len(self._runs) > MAX_JOBS:
-            del self._runs[next(iter(self._runs))]
+        """So many objects from this one on. Costs 0.3 µs."""
+        with self._lock:
+            last_job, runs = self._last
+            if job != last_job:
+                runs = self._of(job)
+                self._last = (job, runs)
+            if runs and runs[-1] == first:
+                runs[-1] = first + count
+            else:
+                runs.append(first)
+                runs.append(first + count)
+
+    def _of(self, job: int) -> array[int]:
+        runs = self._runs.get(job)
+        if runs is None:
+            runs = self._runs[job] = array("Q")
+            if len(self._runs) > MAX_JOBS:
+                del self._runs[next(iter(self._runs))]
+        return runs
 
     def rename(self, old: int, new: int) -> None:
         """The task behind an object was submitted anew, under another id."""
@@ -91,8 +105,10 @@ class Submissions:
 
     def of(self, job: int) -> list[int]:
         """The objects of one job."""
-        ids = [i for first, end in self._runs.get(job, ()) for i in range(first, end)]
-        return [self.now(i) for i in ids]
+        with self._lock:
+            runs = self._runs.get(job, array("Q"))[:]
+        pairs = zip(runs[::2], runs[1::2], strict=True)
+        return [self.now(i) for first, end in pairs for i in range(first, end)]
 
     def now(self, object_id: int) -> int:
         """What became of an object that was renamed, perhaps several times."""
