@@ -17,11 +17,11 @@ def _one_cpu(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def test_recursion() -> None:
-    assert px.get(fib.remote(8)) == 21
+    assert px.get(fib.remote(12)) == 144
 
 
 def test_many_tasks_that_each_wait_for_a_child() -> None:
-    assert px.get([wait_for_child.remote(i) for i in range(50)]) == list(range(1, 51))
+    assert px.get([wait_for_child.remote(i) for i in range(200)]) == list(range(1, 201))
 
 
 def test_depth() -> None:
