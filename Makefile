@@ -62,9 +62,15 @@ bench: $(BENCH_VENV)/.stamp ## Measure Parallax and its peers; writes docs/bench
 	$(BENCH_VENV)/bin/python -m benchmarks --write docs/benchmarks.md
 
 SEEDS := 100
+MINUTES := 10
+
 .PHONY: chaos
 chaos: $(VENV)/.stamp-test ## Real pools in storms, as many as SEEDS=100 says of each kind
 	$(BIN)/pytest -s -m seeds --seeds $(SEEDS) tests/pool
+
+.PHONY: soak
+soak: $(VENV)/.stamp-test ## Work a pool hard for MINUTES=10: does anything grow?
+	$(BIN)/python -m tools.soak --minutes $(MINUTES)
 
 .PHONY: clean
 clean: ## Remove outputs and caches
