@@ -124,7 +124,10 @@ class PoolProcess:
     def outlive(self) -> None:
         """The pool goes on without this process, which reaps it should it end first."""
         os.close(self._log)
-        _outliving.append(self._process)
+        _outliving.add(self._process.pid)
+        # An object of a process that still runs complains as it is dropped, at the latest when the
+        # interpreter ends. It is not to be waited for any more.
+        self._process.returncode = 0
 
     def stop(self, client: Client) -> None:
         """Ask the hub to stop, leave, and wait until everything of the pool is gone."""
@@ -175,8 +178,18 @@ class PoolProcess:
         return os.pread(self._log, 3000, max(0, size - 3000)).decode(errors="replace").strip()
 
 
-_outliving: list[subprocess.Popen[bytes]] = []
-"""Named pools that this process has started."""
+_outliving: set[int] = set()
+"""Children of this process: the hubs of named pools that it has started."""
+
+
+def _reap() -> None:
+    for pid in list(_outliving):
+        try:
+            ended = os.waitpid(pid, os.WNOHANG)[0]
+        except ChildProcessError:  # somebody else has, or this is a fork of the process
+            ended = pid
+        if ended:
+            _outliving.remove(pid)
 
 
 def start_pool(request: PoolRequest, *, owner_pid: int) -> tuple[PoolProcess, Connection]:
@@ -197,7 +210,7 @@ def start_pool(request: PoolRequest, *, owner_pid: int) -> tuple[PoolProcess, Co
             f"a pool named {request.name!r} runs already (pid {other.pid}). Join it with "
             f"parallax.init({request.name!r}), or stop it with `parallax stop {request.name}`."
         )
-    _outliving[:] = [process for process in _outliving if process.poll() is None]
+    _reap()
     sweep_dead()
     cluster = new_token()
     folder = private_folder(clusters_folder() / cluster)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -30,6 +31,7 @@ same = px.remote(tasks.same)
 def _own_runtime_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Names of these tests meet nobody else's; pools that are left are ended."""
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "runtime"))
+    monkeypatch.setenv("PARALLAX_DATA_DIR", str(tmp_path / "data"))
     px.shutdown()
     yield
     px.shutdown()
@@ -57,6 +59,12 @@ def test_a_named_pool_outlives_its_starter_and_is_found_by_name() -> None:
     assert path.stat().st_mode & 0o777 == 0o600
     with px.init(str(path)):
         assert px.get(same.remote(3)) == 3
+
+
+def test_a_process_that_ends_before_the_pool_that_it_has_started_warns_of_nothing() -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONWARNINGS": "error"}
+    with Driver('px.init(name="nightly", num_cpus=1)', env=environment) as driver:
+        assert driver.end() == (0, "")
 
 
 def test_leaving_a_named_pool_ends_the_leavers_work_and_not_the_pool() -> None:
