@@ -158,6 +158,12 @@ class Channel:
         with self._shield, self._io:
             self._send()
 
+    def linger(self) -> None:
+        """Send what was posted, and wait until the hub has taken it, but not for long."""
+        with self._shield, self._io:
+            self._send()
+            self._link.linger(LINGER_S)
+
     def _send(self) -> None:
         """Send all that is posted. Under `_io`."""
         if self.closed:

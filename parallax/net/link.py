@@ -190,14 +190,18 @@ class Link:
 
     # ---- the end ----------------------------------------------------------------------------
 
-    def close(self, linger_s: float = 0.0) -> None:
-        """Close. What the peer has not taken within `linger_s` is given up."""
+    def linger(self, linger_s: float) -> None:
+        """Wait until the peer has taken what was sent, but for `linger_s` at most."""
         deadline = time.monotonic() + linger_s
         while self.has_unsent and (wait_s := deadline - time.monotonic()) > 0:
             poll = select.poll()
             poll.register(self._socket, select.POLLOUT)
             poll.poll(wait_s * 1000)
             self.flush()
+
+    def close(self, linger_s: float = 0.0) -> None:
+        """Close. What the peer has not taken within `linger_s` is given up."""
+        self.linger(linger_s)
         self._unsent.clear()
         self._deaf = True
         self._socket.close()

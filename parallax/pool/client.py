@@ -158,7 +158,7 @@ class Client:
         """The interpreter ends: say so and show the last output, but wake nobody."""
         self._leaving = True
         self.channel.post(goodbye)
-        self.channel.flush()
+        self.channel.linger()
         self.channel.drain()
 
     def after_fork(self) -> None:

@@ -207,9 +207,11 @@ def _find(address: str) -> Connection:
 
 def _join(connection: Connection, options: StartOptions) -> Session:
     from parallax.pool.client import Client  # late, as above
+    from parallax.pool.farewell import leave_at_exit
 
     client = Client(connection, "client")
     client.connect(alive=lambda: local.is_running(connection))
+    leave_at_exit(client)
     return _session(client, options)
 
 

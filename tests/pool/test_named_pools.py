@@ -67,6 +67,32 @@ def test_a_process_that_ends_before_the_pool_that_it_has_started_warns_of_nothin
         assert driver.end() == (0, "")
 
 
+def test_what_was_called_just_before_the_interpreter_ends_reaches_the_pool() -> None:
+    px.init(name="nightly", num_cpus=1)
+    counter = px.remote(Counter).options(name="counter", lifetime="detached").remote()
+    script = """
+        px.init("nightly")
+        counter = px.get_actor("counter")
+        counter.add.remote(1)
+        counter.add.remote(2)
+    """
+    with Driver(script) as driver:
+        assert driver.end() == (0, "")
+    wait_until(lambda: px.get(counter.add.remote(0)) == 3)
+
+
+class Counter:
+    """An actor that adds up."""
+
+    def __init__(self) -> None:
+        self.value = 0
+
+    def add(self, number: int) -> int:
+        """What it has then."""
+        self.value += number
+        return self.value
+
+
 def test_leaving_a_named_pool_ends_the_leavers_work_and_not_the_pool() -> None:
     px.init(name="kept", num_cpus=1)
     name, running = current().cluster, px.remote(tasks.sleep).remote(600)
