@@ -120,12 +120,22 @@ class MethodOptions:
 ACTOR_OPTION_NAMES = frozenset(field.name for field in fields(ActorOptions))
 
 
+_ADVICE = {
+    ("durable", "actors"): 'An actor with a name and lifetime="detached" comes up again with its '
+    "named pool; durable=True is for functions.",
+    ("durable", "methods"): "Calls end with their actor. Have a durable task do the work, or keep "
+    "the result: parallax.keep(ref, name).",
+}
+"""On options of functions that people look for elsewhere."""
+
+
 def _updated(options: Options, given: Mapping[str, Any], what: str) -> Options:
     names = [field.name for field in fields(options)]
     for name in given:
         if name not in names:
             near = difflib.get_close_matches(name, names, n=1)
             hint = f"Did you mean {near[0]}?" if near else f"They have: {', '.join(sorted(names))}."
+            hint = _ADVICE.get((name, what), hint)
             raise UsageError(f"{name!r} is no option of {what}. {hint}")
     return replace(options, **given)
 

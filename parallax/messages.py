@@ -157,6 +157,8 @@ class TemplateDefined(_Message, tag=12):
     """The folder where results are kept; empty when they are not. The first argument of the tasks
     is then the recipe of the call's key (see `parallax.serial.call_key`)."""
     cache_limit: Count = 0
+    durable: bool = False
+    """Its tasks are to go on in the next pool of this name when this one was killed."""
 
 
 class BlobDefined(_Message, tag=13):

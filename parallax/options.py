@@ -57,6 +57,7 @@ class TaskOptions:
     max_calls: int | None = None
     backpressure: int | None = None
     cache: bool = False
+    durable: bool = False
 
     def updated(self, given: Mapping[str, Any]) -> TaskOptions:
         """A copy with these options set.
@@ -115,8 +116,23 @@ class TaskOptions:
             raise UsageError(f"NodeAffinity({strategy.node!r}): a node's number is an int, from 0.")
         if self.name is not None and not isinstance(self.name, str):
             raise UsageError(f"name={self.name!r} must be a string.")
-        if not isinstance(self.cache, bool):
-            raise UsageError(f"cache={self.cache!r} must be True or False.")
+        for name in ("cache", "durable"):
+            if not isinstance(getattr(self, name), bool):
+                raise UsageError(f"{name}={getattr(self, name)!r} must be True or False.")
+        if self.durable:
+            self._check_durable()
+
+    def _check_durable(self) -> None:
+        if self.max_retries == 0:
+            raise UsageError(
+                "durable=True runs a task again when its pool was killed meanwhile, which "
+                "max_retries=0 forbids. Allow max_retries=1, or leave durable=True out."
+            )
+        if self.group is not None:
+            raise UsageError(
+                "a placement group ends with its pool, so durable=True cannot run a task there "
+                "again. Ask for resources with num_cpus=..., or leave durable=True out."
+            )
 
     @property
     def group(self) -> PlacementGroupSchedulingStrategy | None:

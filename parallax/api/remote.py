@@ -61,6 +61,11 @@ class RemoteFunction(HtmlRepr, Generic[P, T]):
                 "backpressure is for streaming results: make the function a generator, or pass "
                 'num_returns="streaming".'
             )
+        if options.durable and self.streaming:
+            raise UsageError(
+                f"{self.name} streams its results, and a stream ends with its reader: durable=True "
+                "needs a list that is returned instead of yielded, or is to be left out."
+            )
         if options.cache:
             check_cacheable(self.name, self.num_returns, streaming=self.streaming)
         functools.update_wrapper(self, function, updated=())
@@ -83,6 +88,7 @@ class RemoteFunction(HtmlRepr, Generic[P, T]):
         Raises:
             TypeError: the arguments do not fit the function's signature.
             SerializationError: the function or an argument cannot be pickled.
+            UsageError: it is ``durable``, and refs are inside of its arguments.
             ClusterLostError: the cluster is gone.
         """
         with callers_line:
@@ -275,6 +281,8 @@ def remote(*args: Any, **options: Any) -> Any:
         backpressure: how many values a generator may be ahead of its reader (no limit).
         cache: keep the result on disk, and take it from there when the same code is called with
             equal arguments, in later sessions, too (False).
+        durable: on a named pool, go on in the next pool of that name when this one was killed, and
+            without the client that submitted it (False).
 
     Options of classes:
         num_cpus: cores to construct it (1); if given, they are reserved as long as it lives.

@@ -86,7 +86,10 @@ class FromClients:
             if spec.deps and spec.id in spec.deps:
                 raise ProtocolError(f"task {spec.id:016x} depends on itself")
         job = self._job(peer, message.job, now)
-        self._machine.tasks.submit(peer, job, message.parent, message.tasks, templates)
+        machine = self._machine
+        machine.tasks.submit(peer, job, message.parent, message.tasks, templates)
+        if machine.durables.active and any(one.spec.durable for one in templates.values()):
+            machine.durables.submitted(peer, message.parent, message.tasks)
 
     def _actor_created(self, peer: PeerRecord, message: ActorCreated, now: float) -> None:
         template = self._machine.templates.rows.get(message.spec.template)

@@ -18,6 +18,8 @@ class Promise(msgspec.Struct, frozen=True, gc=False):
 
     name: str
     job: str
+    key: str = ""
+    """Of the object that a durable task in the journal will make; empty for others."""
 
 
 class Keep(msgspec.Struct, frozen=True, gc=False):
@@ -77,7 +79,82 @@ class Muster(msgspec.Struct, frozen=True, gc=False):
     """Answer with all recipes, their values in the store of this cluster: a hub has started."""
 
 
-Entry: TypeAlias = Promise | Keep | Recall | Forget | Enlist | Strike | Muster
+class DurableTemplate(msgspec.Struct, frozen=True, gc=False):
+    """What durable tasks share: code and options. Ids in it mean nothing."""
+
+    key: str
+    template: TemplateDefined
+    blobs: list[tuple[bytes, bytes]]
+    """The code that the template needs, by key."""
+    captured: list[str]
+    """The values that the template names as captured."""
+
+
+class DurableTask(msgspec.Struct, frozen=True, gc=False):
+    """All that runs a durable task in another cluster. What it takes is named by keys."""
+
+    key: str
+    """Its own, and that of the first object that it makes; see `key_of_return`."""
+    template: str
+    returns: int
+    args: bytes
+    large: str
+    """The key of the value that holds its arguments instead, if they are large."""
+    deps: list[str]
+    seed: int
+    job: str
+    """The name of its job."""
+    namespace: str
+
+
+class TaskEnd(msgspec.Struct, frozen=True, gc=False):
+    """A durable task is over; these of its values are needed by others that are not."""
+
+    key: str
+    values: list[tuple[str, Value]]
+
+
+class GraphChanged(msgspec.Struct, frozen=True, gc=False):
+    """What has become of the durable tasks. All of it, or nothing, is on disk afterwards."""
+
+    templates: list[DurableTemplate]
+    tasks: list[DurableTask]
+    """In the order of submission."""
+    values: list[tuple[str, Value]]
+    """That others have made, and durable tasks need."""
+    ends: list[TaskEnd]
+    dropped: list[str]
+    """Values that no task needs any more."""
+    idle: list[str]
+    """Templates of which there are no tasks any more."""
+    afresh: bool = False
+    """This is all that there is: forget what was there before."""
+
+
+class Resume(msgspec.Struct, frozen=True, gc=False):
+    """Answer with the `Graph` that an earlier hub has left, values in the store of this cluster."""
+
+
+class Graph(msgspec.Struct, frozen=True, gc=False):
+    """The durable tasks that have not ended, and what they need."""
+
+    templates: list[DurableTemplate]
+    tasks: list[DurableTask]
+    """In the order of submission: what a task depends on comes before it."""
+    values: list[tuple[str, Value]]
+    promises: list[Promise]
+    """Names that are for what these tasks make."""
+
+
+def key_of_return(key: str, index: int) -> str:
+    """The key of the n-th object that a task makes, by the task's own."""
+    cluster, _, number = key.rpartition("-")
+    return f"{cluster}-{int(number, 16) + index:x}"
+
+
+Entry: TypeAlias = (
+    Promise | Keep | Recall | Forget | Enlist | Strike | Muster | GraphChanged | Resume
+)
 
 
 class JournalAttached(msgspec.Struct, frozen=True, gc=False):
@@ -88,6 +165,8 @@ class JournalAttached(msgspec.Struct, frozen=True, gc=False):
 
     used: bool
     at: float
+    cluster: str = ""
+    """Its token; what is written is named by it."""
 
 
 class Journalled(msgspec.Struct, frozen=True, gc=False):
@@ -97,4 +176,4 @@ class Journalled(msgspec.Struct, frozen=True, gc=False):
     answer: Any = None
     failure: Failure | None = None
     lost: bool = False
-    """Of `Keep`: the value has left the store. Once it is rebuilt it can be kept."""
+    """A value has left the store, and nothing of this was done. Once it is rebuilt it can be."""

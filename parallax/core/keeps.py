@@ -11,6 +11,8 @@ does things in the order in which it was told, so nobody sees less than what was
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from parallax.core.jobs import JobTable
 from parallax.core.journal import Forget, Journalled, Keep, Promise, Recall
 from parallax.core.journal_desk import JournalDesk
@@ -75,7 +77,10 @@ class Keeps:
         self._jobs = jobs
         self._outbox = outbox
         self._desk = desk
-        objects.on_kept = self._has_value
+        self.key_of: Callable[[int], str] = lambda object_id: ""
+        """Under which key the journal knows an object that it will see made, whatever happens;
+        empty for others. Set where there is a journal that lasts."""
+        objects.on_kept.append(self._has_value)
 
     # ---- what clients say ---------------------------------------------------------------------
 
@@ -106,9 +111,20 @@ class Keeps:
                 self._refuse_all(self._withdraw(wish.name), done.failure)
             self._answer(asker, done)
 
-        # On disk as well: after the hub's end the name says that it never came to be.
-        self._desk.tell(Promise(wish.name, wish.job), promised)
+        # On disk as well: after the hub's end the name says that it never came to be, or, of a
+        # durable task, goes on waiting for it.
+        self._desk.tell(Promise(wish.name, wish.job, self.key_of(row.id)), promised)
         self._await(wish, row)
+
+    def resume(self, name: str, job: str, object_id: int) -> None:
+        """A promise of an earlier hub: this object, which is held just now, is to be kept."""
+        row = self._objects.rows[object_id]
+        self._objects.hold([object_id])
+        wish = self.wishes[name] = Wish(name, object_id, job)
+        if row.value is not None:
+            self._write(wish, holds_refs(name) if row.contained else row.value)
+        else:
+            self._await(wish, row)
 
     def recall(self, peer: PeerRecord, message: RecallRequested, now: float) -> None:
         """Say what is kept under a name; when it is on its way to the disk, once it is there."""

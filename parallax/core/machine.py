@@ -15,6 +15,7 @@ import msgspec
 
 from parallax.core.actors import ActorTable
 from parallax.core.cancels import Cancels
+from parallax.core.durables import Durables
 from parallax.core.fleet import Fleet
 from parallax.core.from_clients import FromClients
 from parallax.core.from_engines import FromEngines
@@ -26,7 +27,7 @@ from parallax.core.journal import JournalAttached, Journalled
 from parallax.core.journal_desk import JournalDesk
 from parallax.core.keeps import Keeps
 from parallax.core.liveness import Liveness
-from parallax.core.objects import ObjectTable
+from parallax.core.objects import HUB, ObjectTable
 from parallax.core.outbox import Action, Drop, Outbox, Stop
 from parallax.core.placement import Placement
 from parallax.core.questions import Questions
@@ -35,12 +36,14 @@ from parallax.core.recipes import Recipes
 from parallax.core.records import EngineRecord, PeerRecord, TaskRecord
 from parallax.core.recovery import Recovery
 from parallax.core.resources import NodeRecord
+from parallax.core.resumption import Resumption
 from parallax.core.streams import Streams
 from parallax.core.tasks import TaskTable
 from parallax.core.templates import TemplateTable
 from parallax.core.timers import Timers
 from parallax.core.waits import Waits
 from parallax.errors import ProtocolError
+from parallax.ids import counter
 from parallax.messages import (
     Asked,
     ForgetRequested,
@@ -150,8 +153,22 @@ class Machine:
         """Function, task, job, engine, when it began (engine's clock), how long it took."""
         self.desk = JournalDesk(self.outbox)
         self.keeps = Keeps(self.objects, self.recovery, self.jobs, self.outbox, self.desk)
+        ids = counter(HUB)
         self.recipes = Recipes(
-            self.actors, self.objects, self.templates, self.jobs, self.outbox, self.desk
+            self.actors, self.objects, self.templates, self.jobs, self.outbox, self.desk, ids
+        )
+        self.durables = Durables(
+            self.tasks, self.objects, self.recovery, self.timers, self.outbox, self.desk
+        )
+        self.resumption = Resumption(
+            self.durables,
+            self.keeps,
+            self.tasks,
+            self.objects,
+            self.templates,
+            self.jobs,
+            self.desk,
+            ids,
         )
         self.questions = Questions(self)
         self._handlers: Handlers = {
@@ -185,6 +202,7 @@ class Machine:
                 self.desk.journalled(event)
             elif type(event) is JournalAttached:
                 self.recipes.begin(event, now)
+                self.resumption.begin(event, now)
         self.timers.run(now)
         self.actors.settle()
         if self.groups.waiting:
@@ -193,6 +211,8 @@ class Machine:
         if self.groups.waiting:
             self.groups.look_again(now)
         self.actors.settle()
+        if self.durables.active:
+            self.durables.settle()
         self.jobs.settle(now)
         if self.frugality.is_due():
             self.frugality.change(self.peers.values())
@@ -280,12 +300,13 @@ class Machine:
             self.outbox.act(Stop("its owner is gone"))
 
     def _work_of(self, client: int) -> list[TaskRecord]:
-        """What nobody wants any more without this client: a detached actor's calls go on, but for
-        streams, which only this client could read."""
+        """What nobody wants any more without this client. Durable tasks go on; so do a detached
+        actor's calls, but for streams, which only this client could read."""
         return [
             task
             for task in self.tasks.rows.values()
             if client in (task.owner, task.group.job.owner)
+            and not task.durable
             and (
                 not (task.actor is not None and task.actor.detached)
                 or (task.stream is not None and task.owner == client)

@@ -42,8 +42,11 @@ class ObjectTable:
         """Of values and arguments that travel in messages, and are kept here."""
         self.on_unused: Callable[[TaskRecord], None] = lambda task: None
         """Told of actors without handles, by their constructors; set by the table of actors."""
-        self.on_kept: Callable[[ObjectRecord], None] = lambda row: None
-        """Told when an object that the hub itself wants has its value; set by what keeps it."""
+        self.on_kept: list[Callable[[ObjectRecord], None]] = []
+        """Told when an object that the hub itself wants has its value; added by those who keep."""
+        self.withheld: dict[int, list[int]] = {}
+        """Objects of which clients hear only when `reveal` says so, and who then does, the owner
+        first."""
         self._peers = peers
         self._outbox = outbox
         self._node_peer = node_peer
@@ -104,7 +107,8 @@ class ObjectTable:
             wanted, row.wanted = row.wanted, None
             for peer in wanted:
                 if peer == HUB:
-                    self.on_kept(row)
+                    for told in self.on_kept:
+                        told(row)
                 else:
                     self._outbox.ready(peer, object_id, value)
         if row.waiters is not None:
@@ -149,7 +153,9 @@ class ObjectTable:
     def want(self, peer: int, object_id: int) -> None:
         """Answer `peer` when the object is ready: now, later, or that it never will be."""
         row = self.rows.get(object_id)
-        if row is None or row.freed:
+        if self.withheld and object_id in self.withheld:
+            self.withheld[object_id].append(peer)
+        elif row is None or row.freed:
             self._outbox.ready(peer, object_id, gone(object_id))
         elif row.value is not None:
             self._outbox.ready(peer, object_id, row.value)
@@ -164,6 +170,30 @@ class ObjectTable:
             row.wanted = [HUB]
         elif HUB not in row.wanted:
             row.wanted.append(HUB)
+
+    def withhold(self, object_ids: Iterable[int]) -> None:
+        """Tell no client of the values of these pending objects before they are revealed. Tasks
+        that take them as arguments get them as ever."""
+        for object_id in object_ids:
+            row = self.rows[object_id]
+            self.withheld[object_id] = [row.owner]
+            row.owner = 0
+
+    def reveal(self, object_ids: Iterable[int]) -> None:
+        """Tell of these what was withheld, now or when they have their values."""
+        for object_id in object_ids:
+            peers = self.withheld.pop(object_id, None)
+            if peers is None:
+                continue
+            owner, *others = peers
+            row = self.rows.get(object_id)
+            if row is not None:
+                row.owner = owner
+                peer = self._peers.get(owner)
+                if row.value is not None and peer is not None and object_id in peer.held:
+                    self._outbox.ready(owner, object_id, row.value)
+            for other in others:
+                self.want(other, object_id)
 
     def discard(self, value: Value | Chunk) -> None:
         """Nobody will use this value or these arguments any more: free the segment, if any."""

@@ -24,7 +24,6 @@ from parallax.core.outbox import Outbox
 from parallax.core.records import ObjectRecord, PeerRecord, TaskRecord
 from parallax.core.templates import TemplateTable
 from parallax.errors import ProtocolError
-from parallax.ids import counter
 from parallax.messages import ActorCreated, Chunk, JobOpened, Noted, Stored, TaskSpec
 
 JOB = "recovered actors"
@@ -32,7 +31,11 @@ LOST = "an argument of its constructor was lost"
 
 
 class Recipes:
-    """Tells the journal of actors that come and go, and makes those that it tells of."""
+    """Tells the journal of actors that come and go, and makes those that it tells of.
+
+    Args:
+        ids: of what the hub itself makes.
+    """
 
     def __init__(
         self,
@@ -42,6 +45,7 @@ class Recipes:
         jobs: JobTable,
         outbox: Outbox,
         desk: JournalDesk,
+        ids: Iterator[int],
     ) -> None:
         self._actors = actors
         self._objects = objects
@@ -49,6 +53,7 @@ class Recipes:
         self._jobs = jobs
         self._outbox = outbox
         self._desk = desk
+        self._ids = ids
 
     def begin(self, attached: JournalAttached, now: float) -> None:
         """There is a journal that lasts: use it, and make the actors that it knows."""
@@ -125,7 +130,7 @@ class Recipes:
 
     def _make_all(self, done: Journalled, at: float, now: float) -> None:
         hub = PeerRecord(HUB, "client", 0, "hub", owner=False)
-        ids = counter(HUB)
+        ids = self._ids
         for recipe in done.answer or ():
             opened = JobOpened(next(ids), JOB, started_at=at, namespace=recipe.namespace)
             job = self._jobs.open(opened, HUB, now)

@@ -145,6 +145,8 @@ class TaskRecord(msgspec.Struct, gc=False, eq=False):
     """The actor that it makes, or calls."""
     turn: int = 0
     """Of a call: see `parallax.messages.Assignment`."""
+    durable: bool = False
+    """It is in the journal, or was submitted by one that is: it goes on without its client."""
 
     @property
     def is_call(self) -> bool:

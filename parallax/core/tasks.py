@@ -11,6 +11,7 @@ Late news is a named case: a result whose task or attempt is not the one at hand
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 
 from parallax.core import chunks
@@ -78,6 +79,8 @@ class TaskTable:
         self._submitted = 0
         """Calls so far, of a chunk each item."""
         self._failing: deque[tuple[TaskRecord, Failure]] = deque()
+        self.on_durable_over: Callable[[TaskRecord], None] = lambda task: None
+        """Told of durable tasks that leave the table; set by what has them in the journal."""
         objects.on_value = self._on_value
         placement.stale = self.await_values
 
@@ -188,6 +191,7 @@ class TaskTable:
     def adopt(self, parent: TaskRecord, task: TaskRecord) -> None:
         """The parent, which runs, has submitted the task."""
         task.parent = parent.id
+        task.durable = parent.durable
         if parent.children is None:
             parent.children = set()
         parent.children.add(task.id)
@@ -395,6 +399,8 @@ class TaskTable:
         """
         del self.rows[task.id]
         task.state = TaskState.ENDED
+        if task.durable:
+            self.on_durable_over(task)
         if task.parent:
             parent = self.rows.get(task.parent)
             if parent is not None and parent.children is not None:

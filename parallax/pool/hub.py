@@ -68,13 +68,15 @@ class Hub:
         self._complaints = Complaints()
         self._cores = usable_cpus()
         self._scribe = Scribe(config, self._wakeup.set, log.warning)
+        self._orders: list[Journal] = []
+        """What one batch of events has led to: one transaction."""
 
     def attach_journal(self) -> None:
         """What outlived an earlier hub is there again before anybody is let in."""
         if not self.config.name:
             return
         used = Path(self.config.journal, JOURNAL_FILE).exists()
-        self._digest([JournalAttached(used, time.time())])
+        self._digest([JournalAttached(used, time.time(), self.config.cluster)])
         if used:
             if not self._scribe.wait(RECOVERY_S):
                 log.warning("the journal is not read after %g s; it comes later", RECOVERY_S)
@@ -136,6 +138,9 @@ class Hub:
     def _digest(self, events: Sequence[Event]) -> None:
         for action in self.machine.handle(events, time.monotonic()):
             self._do(action)
+        if self._orders:
+            self._scribe.order(self._orders)
+            self._orders = []
 
     # ---- in ---------------------------------------------------------------------------------
 
@@ -268,7 +273,7 @@ class Hub:
             self._send(action.peer, [Stopped(action.reason)])
             self._forget(action.peer)
         elif type(action) is Journal:
-            self._scribe.order(action)
+            self._orders.append(action)
         elif type(action) is Stop:
             self.stop(action.reason)
 

@@ -25,16 +25,19 @@ import msgspec
 from parallax.core.journal import (
     Enlist,
     Forget,
+    GraphChanged,
     Journalled,
     Keep,
     Muster,
     Promise,
     Recall,
+    Resume,
     Strike,
 )
 from parallax.core.outbox import Journal as Order
 from parallax.errors import JournalError
 from parallax.messages import Failure, Stored
+from parallax.pool.graph_rows import GraphRows
 from parallax.pool.journal_file import (
     empty_database,
     has_journal,
@@ -63,6 +66,7 @@ class Journal:
         self._lasting = lasting
         self._values = KeptValues(folder / "values", store, lasting=lasting)
         self._recipes = RecipeRows(self._values)
+        self._graph = GraphRows(self._values)
         self._lock = -1
         self._database: sqlite3.Connection | None = None
 
@@ -80,6 +84,10 @@ class Journal:
             self._close_database()  # the next use opens it anew, and finds out what is wrong
             self._values.forget_changes()
             return [Journalled(order.ticket, failure=self._failure(error)) for order in orders]
+        except BaseException:  # a bug: what it was about must not be half done
+            self._close_database()
+            self._values.forget_changes()
+            raise
         self._values.settle()
         return done
 
@@ -104,12 +112,20 @@ class Journal:
             if is_new:
                 self._lock = lock_folder(self.folder)
             database, damaged = open_database(self.folder, self.notes, lasting=self._lasting)
-            if is_new:  # what an earlier hub has promised
-                database.execute("UPDATE kept SET state = 'lost' WHERE state = 'pending'")
+            if is_new:
+                self._give_up_promises(database)
             known = {row[0] for row in database.execute("SELECT file FROM kept WHERE file != ''")}
-            self._values.tidy(known | self._recipes.files(database), damaged)
+            known |= self._recipes.files(database) | self._graph.files(database)
+            self._values.tidy(known, damaged)
             self._database = database
         return self._database
+
+    def _give_up_promises(self, database: sqlite3.Connection) -> None:
+        """What an earlier hub has promised, unless a durable task goes on to make it."""
+        made = self._graph.made(database)
+        promised = database.execute("SELECT name, value FROM kept WHERE state = 'pending'")
+        lost = [(name,) for name, key in promised.fetchall() if key.decode() not in made]
+        database.executemany("UPDATE kept SET state = 'lost' WHERE name = ?", lost)
 
     def _failure(self, error: Exception) -> Failure:
         if isinstance(error, JournalError):
@@ -131,8 +147,11 @@ class Journal:
             return self._keep(database, order.ticket, entry)
         if isinstance(entry, Enlist):
             return self._enlist(database, order.ticket, entry)
+        if isinstance(entry, GraphChanged):
+            return self._change_graph(database, order.ticket, entry)
         if isinstance(entry, Promise):
-            self._write(database, entry.name, "pending", entry.job)
+            key = entry.key.encode()
+            self._write(database, entry.name, "pending", entry.job, value=key)
         elif isinstance(entry, Forget):
             if not self._remove(database, entry.name):
                 return Journalled(order.ticket, failure=_unknown(database, entry.name))
@@ -140,6 +159,8 @@ class Journal:
             self._recipes.remove(database, entry.namespace, entry.name)
         elif isinstance(entry, Muster):
             return Journalled(order.ticket, self._recipes.read(database, self.notes))
+        elif isinstance(entry, Resume):
+            return Journalled(order.ticket, self._graph.read(database, self.notes))
         elif isinstance(entry, Recall):
             if entry.name:
                 return self._recall(database, order.ticket, entry.name)
@@ -163,6 +184,15 @@ class Journal:
             size = len(value)
             self._write(database, entry.name, "kept", entry.job, size=size, value=value)
         return Journalled(ticket)
+
+    def _change_graph(
+        self, database: sqlite3.Connection, ticket: int, entry: GraphChanged
+    ) -> Journalled:
+        try:
+            lost = self._graph.apply(database, entry)
+        except OSError as error:
+            return Journalled(ticket, failure=self._failure(error))
+        return Journalled(ticket, lost)
 
     def _enlist(self, database: sqlite3.Connection, ticket: int, entry: Enlist) -> Journalled:
         try:
@@ -208,7 +238,7 @@ class Journal:
         state, size, value, file = row
         if state == "failed":
             return Journalled(ticket, failure=msgspec.msgpack.decode(value, type=Failure))
-        if state == "lost":
+        if state in ("lost", "pending"):  # pending: its value could not be written
             return Journalled(ticket, failure=_never_came(name))
         if not file:
             return Journalled(ticket, {"value": value})
@@ -220,7 +250,7 @@ class Journal:
 
 
 def _writes(order: Order) -> bool:
-    return isinstance(order.entry, Keep | Promise | Enlist)
+    return isinstance(order.entry, Keep | Promise | Enlist | GraphChanged)
 
 
 def _list(database: sqlite3.Connection) -> list[dict[str, Any]]:
@@ -237,8 +267,8 @@ def _unknown(database: sqlite3.Connection, name: str) -> Failure:
 def _never_came(name: str) -> Failure:
     return Failure(
         "object_lost",
-        f"{name!r} was to be kept when its task ended, but the pool ended before that. Submit the "
-        "task again, and keep its result under the same name.",
+        f"{name!r} was to be kept when its task ended, but the pool ended before that, or it "
+        "could not be written. Submit the task again, and keep its result under the same name.",
     )
 
 

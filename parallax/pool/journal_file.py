@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from parallax.errors import JournalError
+from parallax.pool import graph_rows
 from parallax.pool.paths import JOURNAL_FILE as FILE
 from parallax.store import flock
 
-VERSION = 1
+VERSION = 2
 """Of the tables below. A journal of another one is left alone."""
+_OLDER = 1
+"""It lacked the tables of durable tasks."""
 _TABLES = {
     "kept": """
         name TEXT PRIMARY KEY,
@@ -31,6 +34,7 @@ _TABLES = {
         recipe BLOB NOT NULL,
         PRIMARY KEY (namespace, name)
     """,
+    **graph_rows.TABLES,
 }
 _DAMAGE = frozenset((sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB))
 
@@ -84,15 +88,16 @@ def open_database(
         with contextlib.suppress(FileNotFoundError):
             (folder / (FILE + suffix)).rename(damaged / (FILE + suffix))
     database = _connect(path, lasting=lasting)
-    counts = []
+    counts = {}
     for table in _TABLES:
         for row in _readable(damaged / FILE, table):
             marks = ", ".join("?" * len(row))
             database.execute(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", row)
-        counts.append(database.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+        counts[table] = database.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
     notes.append(
-        f"the journal {path} was damaged ({what}): {counts[0]} results and {counts[1]} actors "
-        f"could be read and are there; the rest was put into {damaged}."
+        f"the journal {path} was damaged ({what}): {counts['kept']} results, {counts['actors']} "
+        f"actors and {counts['tasks']} durable tasks could be read and are there; the rest was put "
+        f"into {damaged}."
     )
     return database, damaged
 
@@ -123,7 +128,7 @@ def _connect(path: Path, *, lasting: bool) -> sqlite3.Connection:
     database = sqlite3.connect(path, isolation_level=None)
     try:
         version = database.execute("PRAGMA user_version").fetchone()[0]
-        if version not in (0, VERSION):
+        if version not in (0, _OLDER, VERSION):
             raise JournalError(
                 f"the journal {path} is of version {version}, and this parallax reads version "
                 f"{VERSION}. It was left as it is: use the parallax that wrote it, or move the "
@@ -135,7 +140,7 @@ def _connect(path: Path, *, lasting: bool) -> sqlite3.Connection:
             raise error
         database.execute("PRAGMA journal_mode = TRUNCATE")
         database.execute(f"PRAGMA synchronous = {'FULL' if lasting else 'OFF'}")
-        if not version:
+        if version != VERSION:
             database.execute("BEGIN")
             _make_tables(database)
             database.execute(f"PRAGMA user_version = {VERSION}")
@@ -148,7 +153,7 @@ def _connect(path: Path, *, lasting: bool) -> sqlite3.Connection:
 
 def _make_tables(database: sqlite3.Connection) -> None:
     for table, columns in _TABLES.items():
-        database.execute(f"CREATE TABLE {table} ({columns})")
+        database.execute(f"CREATE TABLE IF NOT EXISTS {table} ({columns})")
 
 
 def _readable(path: Path, table: str) -> Iterator[tuple[Any, ...]]:

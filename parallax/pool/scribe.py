@@ -36,18 +36,18 @@ class Scribe:
         self._config = config
         self._wake = wake
         self._note = note
-        self._orders: queue.SimpleQueue[Order | None] = queue.SimpleQueue()
+        self._orders: queue.SimpleQueue[list[Order] | None] = queue.SimpleQueue()
         self._done: deque[Journalled] = deque()
         self._has_done = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def order(self, order: Order) -> None:
-        """Have this done. Returns at once."""
+    def order(self, orders: list[Order]) -> None:
+        """Have these done, in one transaction. Returns at once."""
         if self._thread is None:
             # A daemon: a disk that hangs must not keep the hub from ending.
             self._thread = threading.Thread(target=self._run, name="parallax-scribe", daemon=True)
             self._thread.start()
-        self._orders.put(order)
+        self._orders.put(orders)
 
     def take(self) -> list[Journalled]:
         """What was done since last asked."""
@@ -99,9 +99,9 @@ class Scribe:
         """What is there to do, at least one order; empty at the end."""
         batch: list[Order] = []
         while not batch or not self._orders.empty():
-            order = self._orders.get()
-            if order is None:
+            orders = self._orders.get()
+            if orders is None:
                 self._orders.put(None)  # found again once this batch is done
                 break
-            batch.append(order)
+            batch += orders
         return batch

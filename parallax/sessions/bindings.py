@@ -18,6 +18,7 @@ from parallax.pool.client import Client
 from parallax.refs import ObjectRef
 from parallax.serial.functions import ShippedFunction, ship
 from parallax.serial.values import dumps
+from parallax.sessions.durable import check_closure
 from parallax.sessions.protocol import Call
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ def make_template(
         capture=bool(group and group.placement_group_capture_child_tasks),
         cache=str(cached.folder) if cached else "",
         cache_limit=cached.limit_bytes if cached else 0,
+        durable=options.durable,
     )
 
 
@@ -171,9 +173,12 @@ class Binder:
 
         Raises:
             SerializationError: it captures something that cannot be pickled.
+            UsageError: it is durable, and captures references.
         """
         with self._lock:
             shipped, code = self._ship(call)
+            if call.task_options.durable:
+                check_closure(call.name, len(shipped.refs))
             cached = _cached_function(call, code) if call.task_options.cache else None
             captured = self._put_captured(shipped, call.name)
             needs = [self._send(shipped.key, shipped.blob)]

@@ -28,6 +28,7 @@ from parallax.pool.keeper import PoolKeeper
 from parallax.refs import ObjectRef, RefOwner, check_owner
 from parallax.serial.values import dumps, pack
 from parallax.sessions.bindings import Binder, Binding, MakeTemplate, make_template
+from parallax.sessions.durable import check_arguments
 from parallax.sessions.jobs import JobChooser, Submissions
 from parallax.sessions.output import TaskPrinter
 from parallax.sessions.pool_actors import PoolActors, made_of
@@ -119,7 +120,9 @@ class PoolSession:
         binding = self.bind(call)
         if binding.cached is not None:
             return self.cached.submit(binding, call, args, kwargs)
-        data, deps, refs, _large = self.pack(call.function, args, kwargs)
+        data, deps, refs, large = self.pack(call.function, args, kwargs)
+        if refs and call.task_options.durable:
+            check_arguments(call.name, len(refs) - (large is not None))
         job, parent, seed = self.place()
         count = 0 if call.streaming else binding.num_returns
         task_id, made = client.submit(
@@ -178,6 +181,7 @@ class PoolSession:
             or options.retry_exceptions
             or options.max_retries == 0
             or options.cache  # each item may have its result already
+            or options.durable  # each goes on for itself
         )
         if alone:
             chunk = 1

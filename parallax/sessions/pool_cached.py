@@ -9,6 +9,7 @@ from parallax.refs import ObjectRef, check_owner
 from parallax.serial.call_key import Key, known_key, parts_of, recipe_of
 from parallax.sessions.bindings import Binding
 from parallax.sessions.cached import CachedFunction, is_ref
+from parallax.sessions.durable import check_arguments
 from parallax.sessions.pool_actors import made_of
 from parallax.sessions.protocol import Call, Submitted
 
@@ -78,7 +79,9 @@ class PoolCached:
     ) -> list[ObjectRef[Any]]:
         session = self._session
         job, parent, seed = where
-        data, deps, refs, _large = session.pack(call.function, args, kwargs)
+        data, deps, refs, large = session.pack(call.function, args, kwargs)
+        if call.task_options.durable:
+            check_arguments(call.name, len(refs) - (large is not None))
         count = binding.num_returns
         task_id, made = session.client.submit(
             job, parent, binding.template, data, deps, refs, count, seed

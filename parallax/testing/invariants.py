@@ -16,7 +16,7 @@ from parallax.core.records import EngineRecord, TaskRecord
 from parallax.core.resources import UNIT, Demand, Stock
 from parallax.core.states import TaskState
 from parallax.messages import Stored
-from parallax.testing import actor_invariants, group_invariants
+from parallax.testing import actor_invariants, durable_invariants, group_invariants
 
 
 class InvariantError(AssertionError):
@@ -42,6 +42,7 @@ def check(machine: Machine) -> None:
         *_jobs(machine),
         *actor_invariants.actors(machine),
         *group_invariants.groups(machine),
+        *durable_invariants.durables(machine),
     ]
     if broken:
         raise InvariantError("\n".join(broken))
@@ -68,6 +69,9 @@ def check_empty(machine: Machine) -> None:
         "crowded engines": len(machine.placement.recall.crowded),
         "actors": len(machine.actors.rows),
         "placement groups": len(machine.groups.rows),
+        "durable tasks": len(machine.durables.unfinished),
+        "needs of durable tasks": len(machine.durables.needs),
+        "withheld objects": len(machine.objects.withheld),
         "leases": sum(engine.shape is not None for engine in machine.fleet.engines.values()),
         "pending tasks of jobs": sum(job.pending for job in machine.jobs.all()),
     }
@@ -255,6 +259,7 @@ def _references(machine: Machine) -> Iterator[str]:
     for row in machine.objects.rows.values():
         counted.update(row.contained or ())
     counted.update(wish.object_id for wish in machine.keeps.wishes.values())
+    counted.update(machine.durables.writing)
     for actor in machine.actors.rows.values():
         counted.update([actor.id] if actor.detached else ())
         constructor = actor.constructor

@@ -48,9 +48,13 @@ class Bench:
         self.dropped: dict[int, str] = {}
         self.stopped: list[str] = []
         self._templates = itertools.count(1)
+        self.begin()
         self.join(NODE, hello("node", CPU=cpus, **resources))
         self.start_engines()
         self.join(CLIENT, hello("client", owner=owner))
+
+    def begin(self) -> None:
+        """What happens before anybody joins: nothing."""
 
     # ---- events ---------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from parallax.core.journal import (
     Journalled,
     Muster,
     Recipe,
+    Resume,
     Strike,
 )
 from parallax.core.outbox import Action, Journal
@@ -44,7 +45,8 @@ class JournalBench(ActorBench):
 
     def handle(self, *events: Any) -> list[Action]:
         actions = super().handle(*events)
-        self.orders += [action for action in actions if isinstance(action, Journal)]
+        orders = [action for action in actions if isinstance(action, Journal)]
+        self.orders += [order for order in orders if not isinstance(order.entry, Resume)]
         return actions
 
     def told(self) -> list[Entry]:

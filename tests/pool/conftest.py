@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -35,3 +36,15 @@ def cluster() -> Iterator[str]:
     yield name
     px.shutdown()
     wait_gone(name)
+
+
+@pytest.fixture
+def own_pools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Names of these tests meet nobody else's; pools that are left are ended."""
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "runtime"))
+    monkeypatch.setenv("PARALLAX_DATA_DIR", str(tmp_path / "data"))
+    px.shutdown()
+    yield
+    px.shutdown()
+    for pool in px.pools():
+        pool.stop()

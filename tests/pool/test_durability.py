@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -18,36 +17,10 @@ from parallax.errors import JournalError, ObjectLostError, UsageError
 from parallax.pool.paths import connection_file, journal_folder
 from parallax.sessions.current import current
 from tests.conformance.gates import Gate
-from tests.pool.clusters import Driver, process, wait_gone, wait_until
+from tests.pool.clusters import Driver, process, wait_until
+from tests.pool.named import NAME, begin, kill, wait_killed
 
-NAME = "durable"
-
-
-@pytest.fixture(autouse=True)
-def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Names of these tests meet nobody else's; pools that are left are ended."""
-    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "runtime"))
-    monkeypatch.setenv("PARALLAX_DATA_DIR", str(tmp_path / "data"))
-    px.shutdown()
-    yield
-    px.shutdown()
-    for pool in px.pools():
-        pool.stop()
-
-
-def begin() -> str:
-    """Join the pool, or start it; its cluster."""
-    px.init(name=NAME, num_cpus=1)
-    return current().cluster
-
-
-def kill() -> None:
-    """Kill the hub, and wait until nothing of the pool is left."""
-    cluster = current().cluster
-    process(cluster, "parallax-hub").kill()
-    wait_until(lambda: not px.is_initialized())
-    px.shutdown()
-    wait_gone(cluster)
+pytestmark = pytest.mark.usefixtures("own_pools")
 
 
 def test_acknowledged_results_survive_the_kill_of_the_hub() -> None:
@@ -86,20 +59,13 @@ def test_every_acknowledged_result_is_there_whenever_the_hub_is_killed() -> None
         process(current().cluster, "parallax-hub").kill()
         rest, _ = driver.process.communicate(timeout=20)
     last += rest.count("kept")
-    kill_is_noticed()
+    wait_killed()
     begin()
     names = {kept.name for kept in px.recall()}
     assert {f"n{i}" for i in range(last + 1)} <= names
     assert len(names) <= last + 2
     for i in range(last + 1):
         assert px.recall(f"n{i}") == [i, bytes((1 << 17) * (i % 3 == 0))]
-
-
-def kill_is_noticed() -> None:
-    cluster = current().cluster
-    wait_until(lambda: not px.is_initialized())
-    px.shutdown()
-    wait_gone(cluster)
 
 
 def test_a_result_is_kept_although_the_kernel_that_wanted_it_is_gone(tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ def test_a_journal_of_another_version_is_left_alone(tmp_path: Path) -> None:
     for entry in (Keep("a", "", b"v"), Recall("a"), Recall("")):
         (done,) = do(journal, entry)
         assert done.failure is not None
-        assert "is of version 99, and this parallax reads version 1" in done.failure.message
+        assert "is of version 99, and this parallax reads version 2" in done.failure.message
     assert (tmp_path / FILE).read_bytes() == before
     journal.close()
 

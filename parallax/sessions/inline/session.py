@@ -26,6 +26,7 @@ from parallax.refs import (
 )
 from parallax.serial.functions import ShippedFunction, ship
 from parallax.serial.values import Packed, pack, unpack
+from parallax.sessions.durable import check_arguments, check_closure
 from parallax.sessions.inline.actors import InlineActors, current_actor
 from parallax.sessions.inline.book import ENGINE, InlineBook
 from parallax.sessions.inline.feasible import infeasible
@@ -139,6 +140,8 @@ class InlineSession:
         """
         packed, deps = pack_call(args, kwargs, call.function)
         check_owner(self, deps)
+        if call.task_options.durable:
+            check_arguments(call.name, len(packed.refs))
         for ref in deps:
             self.settle(ref.id)
         parent = running.get()
@@ -179,6 +182,8 @@ class InlineSession:
         shipped: ShippedFunction | None = call.shared.get(self)
         if shipped is None or shipped.guard.stale():
             shipped = call.shared[self] = ship(call.function)
+        if call.task_options.durable:
+            check_closure(call.name, len(shipped.refs))
         return shipped
 
     def _infeasible(self, call: Call, task_id: int) -> Failure | None:
