@@ -32,7 +32,7 @@ lab: $(VENV)/.stamp-notebook ## Open the gallery of notebooks in JupyterLab
 
 .PHONY: test
 test: lint chromium ## Everything, fast to slow: lint, types, tests, notebooks, browser
-	$(BIN)/pytest $(NBVAL) tests notebooks
+	PARALLAX_NONINTERACTIVE=1 $(BIN)/pytest $(NBVAL) tests notebooks
 
 .PHONY: test-fast
 test-fast: $(VENV)/.stamp-test ## What needs no process of its own: under a minute
@@ -53,7 +53,7 @@ format: $(VENV)/.stamp-test ## Format the code and mend what ruff can
 
 .PHONY: notebooks
 notebooks: $(VENV)/.stamp-test ## Run the notebooks of the gallery and store their outputs
-	@$(BIN)/python -m tools.store_outputs
+	@PARALLAX_NONINTERACTIVE=1 $(BIN)/python -m tools.store_outputs
 
 .PHONY: bench
 bench: $(BENCH_VENV)/.stamp ## Measure Parallax and its peers; writes docs/benchmarks.md

@@ -68,7 +68,8 @@ class Snapshot:
         if rate:
             parts.append(f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s")
         if self.state != "running":
-            parts.append(f"{self.state} in {_duration(self.elapsed_s)}")
+            word = "in" if self.state == "done" else "after"
+            parts.append(f"{self.state} {word} {_duration(self.elapsed_s)}")
         elif rate and self.total is not None:
             parts.append(f"{_duration((self.total - self.done) / rate)} left")
         return ", ".join(parts)

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-MAX_ROWS = 50
+MAX_ROWS = 20
 """Of the table; what comes after them is counted."""
 _MAX_TEXT = 12
 """Values that the plain text shows."""

@@ -47,7 +47,8 @@ def running_lab(folder: Path, home: Path) -> Iterator[str]:
                 "--LabApp.extension_manager=readonly",
                 "--LabApp.expose_app_in_browser=True",
             ],
-            env=os.environ | _folders(home),
+            # As a person's, who wants to see progress.
+            env={k: v for k, v in (os.environ | _folders(home)).items() if k != QUIET},
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=subprocess.STDOUT,
@@ -59,6 +60,9 @@ def running_lab(folder: Path, home: Path) -> Iterator[str]:
             yield f"http://127.0.0.1:{port}/lab/tree/{{path}}?token={token}&reset"
         finally:
             _stop(server)
+
+
+QUIET = "PARALLAX_NONINTERACTIVE"
 
 
 def _folders(home: Path) -> dict[str, str]:

@@ -23,7 +23,17 @@ def nap(seconds):
 """,
         "wait": "px.get(nap.remote(600))",
         "next": "px.get(nap.remote(0)), px.jobs()",
-    }
+    },
+    "loop": {
+        "define": "import time\n%load_ext parallax\n%parallel start -n 2",
+        "stopped": "%%parallel for x in range(3_000)\ntime.sleep(0.05)\nx",
+        "values": "%%parallel for x in range(30)\ntime.sleep(0.06)\nx / 7",
+        "failed": "%%parallel for x in range(30)\n\n1 / (x - 17)",
+        "kept": "%%parallel for x in range(5) --on-error keep\n1 / (x - 3)",
+        "refused": "total = 0\n",
+        "refused-cell": "%%parallel for x in range(30)\ntotal += x",
+        "typo": "%%parallel for x in range(30) --itno ys\nx",
+    },
 }
 _KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 

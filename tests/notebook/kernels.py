@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 from collections.abc import Iterator
@@ -100,7 +101,9 @@ def kernel(folder: Path) -> Iterator[Kernel]:
     """A kernel that works in this folder; it ends with the block."""
     with tempfile.TemporaryDirectory() as sockets:
         manager = KernelManager(transport="ipc", ip=f"{sockets}/kernel")
-        manager.start_kernel(cwd=str(folder))
+        # As a person's, who wants to see progress.
+        env = {k: v for k, v in os.environ.items() if k != "PARALLAX_NONINTERACTIVE"}
+        manager.start_kernel(cwd=str(folder), env=env)
         client = manager.client()
         try:
             client.start_channels()

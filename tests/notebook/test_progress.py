@@ -20,7 +20,7 @@ from parallax.notebook.progress import Snapshot
         ),
         (
             Snapshot("f", 1, 0, 4, 0.5, "stopped"),
-            f"f  [{'#' * 6}{'.' * 18}]  1 of 4 items, 2.0/s, stopped in 500 ms",
+            f"f  [{'#' * 6}{'.' * 18}]  1 of 4 items, 2.0/s, stopped after 500 ms",
         ),
         (Snapshot("f", 0, 0, 0, 1.0, "done"), f"f  [{'#' * 24}]  0 of 0 items, done in 1.0 s"),
     ],

@@ -23,7 +23,7 @@ def test_a_table_has_the_items_beside_their_values() -> None:
 def test_a_long_list_is_cut_and_says_so() -> None:
     values = Results(range(1000), ["x"], [(i,) for i in range(MAX_ROWS)])
     assert values._repr_html_().count("<tr>") == MAX_ROWS + 1
-    assert "and 950 more" in values._repr_html_()
+    assert "and 980 more" in values._repr_html_()
 
 
 def test_failures_stand_out_and_are_summed_up() -> None:

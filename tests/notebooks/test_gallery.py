@@ -19,7 +19,7 @@ def cells(request: pytest.FixtureRequest) -> list[Any]:
     return list(notebook.cells)
 
 
-@pytest.mark.parametrize("name", ["actors.ipynb", "quickstart.ipynb"])
+@pytest.mark.parametrize("name", ["actors.ipynb", "parallel.ipynb", "quickstart.ipynb"])
 def test_the_gallery_is_whole_and_can_be_found(name: str) -> None:
     assert name in [path.name for path in NOTEBOOKS]
     assert f"notebooks/{name}" in (ROOT / "README.md").read_text()
