@@ -64,7 +64,7 @@ class Attempt:
         """A call waits in its place until its lost arguments are there again, then begins."""
         task, engine = self.task, self._engine
         for index, (dep, value) in enumerate(zip(task.deps, task.values, strict=True)):
-            if isinstance(value, Stored) and not self._cluster.has(value.name):
+            if isinstance(value, Stored) and not self._cluster.has(value.name, self._engine):
                 engine.values.pop(dep, None)
                 engine.send(ObjectMissing(dep, value.name))
 
@@ -86,7 +86,7 @@ class Attempt:
         """All that it needs is there."""
         assert not any(isinstance(value, Failure) for value in self.task.values)
         self._began = self._cluster.world.now
-        self._args = [self._cluster.decode(value) for value in self.task.values]
+        self._args = [self._cluster.decode(value, self._engine) for value in self.task.values]
         self._begin_item()
 
     def _begin_item(self) -> None:
@@ -100,7 +100,7 @@ class Attempt:
                 return
         code = chunk[len(self._values)] if chunk is not None else task.args
         if isinstance(code, Stored):
-            code = cluster.decode(code).value
+            code = cluster.decode(code, self._engine).value
         assert isinstance(code, bytes)
         engine.last_begun = self.object_id
         engine.last_turn = max(engine.last_turn, task.turn)

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from parallax.messages import (
+    Answered,
+    ForgetRequested,
+    FromHub,
+    KeepRequested,
+    RecallRequested,
+)
 from parallax.testing.programs import Options, Ref, Work, refs_in
 from parallax.testing.submitters import Submitter
 
@@ -20,6 +28,11 @@ class Client(Submitter):
         self.job = job
         self.read_s = 0.0
         """How long it thinks about each item of a stream before it takes the next."""
+        self.forsaken = False
+        """It was taken for dead while it was cut off, and does not know yet."""
+        self.answers: dict[int, Any] = {}
+        """What was asked of the journal, by request, and the answer that came."""
+        self._requests = itertools.count(1)
         cluster.hub.enroll(self)
 
     def on_item(self, task: int, object_id: int) -> None:
@@ -87,6 +100,41 @@ class Client(Submitter):
         """Make a placement group; tasks run in it with ``group=ref.id``."""
         return self.create_group(self.job, bundles, strategy, detached=detached)
 
+    # ---- the journal ----------------------------------------------------------------------
+
+    def keep(self, ref: Ref, name: str) -> int:
+        """Keep a value under a name; the number of the request."""
+        request = self._new_request()
+        self.send(KeepRequested(request, ref.id, name))
+        return request
+
+    def recall(self, name: str, *, wait: bool = True) -> int:
+        """Ask what is kept under a name; the number of the request."""
+        request = self._new_request()
+        self.send(RecallRequested(request, name, wait))
+        return request
+
+    def forget(self, name: str) -> int:
+        """Keep nothing under a name any more; the number of the request."""
+        request = self._new_request()
+        self.send(ForgetRequested(request, name))
+        return request
+
+    def _new_request(self) -> int:
+        self.pending += 1
+        return next(self._requests)
+
+    def receive(self, message: FromHub) -> None:
+        if isinstance(message, Answered):
+            if message.request in self.answers:
+                raise AssertionError(f"request {message.request} is answered twice")
+            self.answers[message.request] = message.answer
+            self.pending -= 1
+        else:
+            super().receive(message)
+
+    # ---- results --------------------------------------------------------------------------
+
     def result(self, ref: Ref) -> Any:
         """The value of an object that is ready.
 
@@ -100,9 +148,18 @@ class Client(Submitter):
         self.want(*(Ref(i) for i in found if i not in self.values))
         return value
 
+    def forsake(self) -> None:
+        """The hub takes a client for dead that is only cut off."""
+        self.forsaken = True
+        self.cluster.hub.lose(self.peer)
+
+    def vanish(self) -> None:
+        """A client that was taken for dead has heard of it, and ends."""
+        self.leave()
+
     def close(self) -> None:
         """Leave: everything it holds is dropped, its pending tasks are cancelled."""
         if self.alive:
             random = self.cluster.world.random
             self.leave(keep=random.randint(min(1, self.to_hub.under_way), self.to_hub.under_way))
-            self.cluster.world.at(self.to_hub.last, lambda: self.cluster.hub.lose(self.peer))
+            self.to_hub.end(lambda: self.cluster.hub.lose(self.peer))

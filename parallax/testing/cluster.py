@@ -27,11 +27,13 @@ from parallax.messages import (
     TasksSubmitted,
     Value,
 )
+from parallax.testing.accidents import Accidents
 from parallax.testing.clients import Client
 from parallax.testing.engines import SimEngine
 from parallax.testing.faults import Faults
 from parallax.testing.hub import SimHub
 from parallax.testing.invariants import InvariantError
+from parallax.testing.journal import SimJournal
 from parallax.testing.members import Member
 from parallax.testing.nodes import SimNode
 from parallax.testing.programs import Large, Ref, Work
@@ -60,6 +62,9 @@ class Cluster:
             proportion to the size of the tables.
         record: keep all events and actions in `hub.trail`.
         latency_s: of a message.
+        named: the pool has a name, so that its journal keeps detached actors.
+        alone: the hub digests each event by itself, and not together with those that come in the
+            same moment.
         jitter: some messages take far longer, so that those of different senders overtake each
             other in many ways.
     """
@@ -78,12 +83,16 @@ class Cluster:
         record: bool = False,
         latency_s: float = LATENCY_S,
         jitter: bool = False,
+        named: bool = False,
+        alone: bool = False,
     ) -> None:
         self.world = World(seed)
+        self.gives_up_at = MAX_TIME_S
+        """A `run` that has not ended at this time never will."""
         self.faults = faults or Faults()
         self.latency_s = latency_s
         self.jitter = jitter
-        self.hub = SimHub(self, checked=checked, record=record)
+        self.hub = SimHub(self, checked=checked, record=record, alone=alone)
         self.runs: Counter[int] = Counter()
         """Object → how often a computation of it began."""
         self.finished_at = 0.0
@@ -103,8 +112,13 @@ class Cluster:
         self._places: dict[str, int] = {}
         self._freed: set[str] = set()
         self._refs: dict[int, list[int]] = {}
-        self._duplicates = self.faults.duplicate > 0.0
+        self._duplicates = self.faults.duplicate > 0.0 or self.faults.echo > 0.0
         self._numbers = itertools.count(1)
+        self.journal = SimJournal(self)
+        self._accidents = Accidents(self)
+        if named:
+            self.hub.attach_journal()
+        self._cpus = engines
         demand = {"CPU": float(engines), **(resources or {})}
         self.nodes: list[SimNode] = []
         for number in range(nodes):  # one after another, so that they get these numbers
@@ -140,16 +154,20 @@ class Cluster:
             StuckError: tasks are pending, and nothing happens any more.
         """
         limit = self.world.now + until_s if until_s is not None else None
-        self._unleash()
+        self._accidents.begin()
         while limit is not None or any(c.alive and c.pending for c in self.clients):
             next_time = self.world.next_time
             if limit is not None and (next_time is None or next_time > limit):
                 self.world.now = limit
                 break
-            if next_time is None or next_time > MAX_TIME_S or self.hub.stopped:
+            if next_time is None or next_time > self.gives_up_at or self.hub.stopped:
                 raise StuckError(self._why_stuck())
             self.world.step()
         self.finished_at = self.world.now
+
+    def describe(self) -> str:
+        """How large it is, for people."""
+        return f"{len(self.nodes)} nodes of {self._cpus} CPUs, {len(self.clients)} clients"
 
     def close(self) -> None:
         """All clients leave; time passes until the dust has settled."""
@@ -174,13 +192,25 @@ class Cluster:
         """True with this probability."""
         return probability > 0.0 and self.world.random.random() < probability
 
+    def repeats(self) -> bool:
+        """Is something sent twice now?"""
+        twice = self.chance(self.faults.duplicate)
+        self.world.happened["duplicate"] += twice
+        return twice
+
     def kill(self, engine: SimEngine) -> None:
         """An engine dies."""
+        self.world.happened["crash"] += 1
         self.nodes[engine.node].kill(engine)
 
     def kill_node(self, number: int) -> None:
         """A host is lost, with its engines and what is in its store."""
+        self.world.happened["crash"] += 1
         self.nodes[number].die()
+        self.lose_host(number)
+
+    def lose_host(self, number: int) -> None:
+        """All that is in the store of a host is gone."""
         for name, node in list(self._places.items()):
             if node == number:
                 self.lose(name)
@@ -199,44 +229,6 @@ class Cluster:
     def segments(self) -> list[str]:
         """Names of the segments in the store."""
         return list(self._segments)
-
-    def _unleash(self) -> None:
-        """From now on, accidents."""
-
-        def plan(rate: float, accident: Callable[[], None]) -> None:
-            def happen() -> None:
-                accident()
-                plan(rate, accident)
-
-            if rate > 0.0:
-                self.world.after(self.world.random.expovariate(rate), happen)
-
-        if not self._accidents_planned:
-            self._accidents_planned = True
-            plan(self.faults.crashes_per_s, self._crash_one)
-            plan(self.faults.losses_per_s, self._lose_one)
-            plan(self.faults.presses_per_s, lambda: self._any(self.nodes).press())
-            if self.faults.nodes_lost_per_s and len(self.nodes) > 1:
-                plan(self.faults.nodes_lost_per_s, self._lose_node)
-
-    _accidents_planned = False
-
-    def _any(self, items: Sequence[Item]) -> Item:
-        return items[self.world.random.randrange(len(items))]
-
-    def _lose_node(self) -> None:
-        """Any but the last: without nodes there is no cluster."""
-        alive = [node for node in self.nodes if node.alive]
-        if len(alive) > 1 and self.faults.nodes_lost_per_s:
-            self.kill_node(self._any(alive).number)
-
-    def _crash_one(self) -> None:
-        if self.engines and self.faults.crashes_per_s:
-            self.kill(self._any(self.engines))
-
-    def _lose_one(self) -> None:
-        if self._segments and self.faults.losses_per_s:
-            self.lose(self._any(self.segments))
 
     # ---- what members call ----------------------------------------------------------------
 
@@ -310,8 +302,11 @@ class Cluster:
         self._payloads[token] = value
         return token
 
-    def decode(self, value: Value) -> Any:
+    def decode(self, value: Value, reader: Member | None = None) -> Any:
         """What a value stands for.
+
+        Args:
+            reader: who wants to know; None for what belongs to the hub.
 
         Raises:
             LookupError: its segment was lost.
@@ -319,13 +314,14 @@ class Cluster:
         assert not isinstance(value, Failure)
         if not isinstance(value, Stored):
             return self._payloads[value] if value else None
-        if value.name in self._freed:
-            raise InvariantError(f"segment {value.name} was freed under its reader")
+        if not self.has(value.name, reader):
+            raise LookupError(value.name)
         return self._segments[value.name]
 
-    def has(self, name: str) -> bool:
-        """Is this segment in the store?"""
-        if name in self._freed:
+    def has(self, name: str, reader: Member | None = None) -> bool:
+        """Is this segment in the store? Who was taken for dead may look for what was freed since;
+        nobody else may."""
+        if name in self._freed and (reader is None or self.hub.hears(reader.peer)):
             raise InvariantError(f"segment {name} was freed under its reader")
         return name in self._segments
 

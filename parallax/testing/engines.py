@@ -57,6 +57,9 @@ class SimEngine(Submitter):
         self._finished: list[Done] = []
         self._blocked = False
 
+    def stopped(self) -> None:
+        self.cluster.nodes[self.node].kill(self, status=0)
+
     def send(self, message: ToHub) -> None:
         self._flush()
         super().send(message)
@@ -124,7 +127,7 @@ class SimEngine(Submitter):
             missing = [
                 dep
                 for dep, value in zip([0, *task.deps], [task.args, *task.values], strict=True)
-                if isinstance(value, Stored) and not self.cluster.has(value.name)
+                if isinstance(value, Stored) and not self.cluster.has(value.name, self)
             ]
             if missing and not self.actor:
                 self.send(TaskStalled(task.id, task.attempt, missing))
@@ -183,5 +186,5 @@ class SimEngine(Submitter):
         if self._finished and self.alive:
             done, self._finished = self._finished, []
             super().send(TasksFinished(done))
-            if self.cluster.chance(self.cluster.faults.duplicate):
+            if self.cluster.repeats():
                 super().send(TasksFinished(done))

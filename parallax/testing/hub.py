@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections import deque
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from parallax.core.journal import JournalAttached, Journalled
 from parallax.core.machine import Event, Machine, PeerJoined, PeerLost, Received, Ticked
-from parallax.core.outbox import Action, Drop, Send, Stop
+from parallax.core.outbox import Action, Drop, Journal, Send, Stop
 from parallax.core.ready import Shape
 from parallax.core.records import EngineRecord
 from parallax.messages import (
@@ -16,9 +19,13 @@ from parallax.messages import (
     EnginesWanted,
     EngineUnwanted,
     Hello,
+    ItemYielded,
+    ObjectPut,
     SegmentsFreed,
+    Stopped,
     Stored,
     TasksAssigned,
+    TasksFinished,
     TasksSubmitted,
     ToHub,
 )
@@ -40,9 +47,10 @@ class SimHub:
     Args:
         checked: check all invariants after every batch.
         record: keep all events and actions, to compare runs.
+        alone: each event is a batch of its own.
     """
 
-    def __init__(self, cluster: Cluster, *, checked: bool, record: bool) -> None:
+    def __init__(self, cluster: Cluster, *, checked: bool, record: bool, alone: bool) -> None:
         self.machine = Machine()
         if checked:
             self._watch_leases()
@@ -50,6 +58,7 @@ class SimHub:
         self.core_s = 0.0
         """Real seconds spent in the machine."""
         self.batches = 0
+        self.events = 0
         self.engines_wanted = 0
         self.submitted: dict[int, int] = {}
         """Tasks that arrived, and how many calls each was."""
@@ -58,9 +67,13 @@ class SimHub:
         self.trail: list[tuple[float, list[Event], list[Action]]] | None = [] if record else None
         self._cluster = cluster
         self._checked = checked
+        self._alone = alone
         self._members: dict[int, Member | SimNode] = {}
         self._present: set[int] = set()
         self._unwanted: set[int] = set()
+        self._told: dict[str, Stored] = {}
+        """Segments that were named by those who were there, and are not freed yet."""
+        self._heard_of: set[str] = set()
         self._inbox: list[Event] = []
         self._busy_until = 0.0
         self._due: float | None = None
@@ -87,6 +100,10 @@ class SimHub:
         """From now on this process can be reached."""
         self._members[member.peer] = member
 
+    def hears(self, peer: int) -> bool:
+        """Is it one of those that joined, and have not been lost since?"""
+        return peer in self._present
+
     def receive(self, peer: int, message: ToHub | Hello) -> None:
         """A message has arrived."""
         if isinstance(message, Hello):
@@ -99,6 +116,14 @@ class SimHub:
         """A connection is gone."""
         self._post(PeerLost(peer))
 
+    def journalled(self, done: Journalled) -> None:
+        """The journal has done something."""
+        self._post(done)
+
+    def attach_journal(self) -> None:
+        """There is a journal that outlives the hub. Before all else."""
+        self._handle([JournalAttached(used=False, at=0.0)])
+
     def _post(self, event: Event) -> None:
         if not self._inbox:
             self._cluster.world.at(self._busy_until, self._digest)
@@ -108,6 +133,24 @@ class SimHub:
         events, self._inbox = self._inbox, []
         now = self._cluster.world.now
         self._busy_until = now + EVENT_S * len(events)
+        if len(events) > 1 and self._cluster.chance(self._cluster.faults.reorder):
+            events = self._reordered(events)
+        for batch in [[event] for event in events] if self._alone else [events]:
+            self._handle(batch)
+
+    def _reordered(self, events: list[Event]) -> list[Event]:
+        """Those of each sender in their order, and all else at random."""
+        self._cluster.world.happened["reorder"] += 1
+        senders = [getattr(event, "peer", 0) for event in events]
+        queues: dict[int, deque[Event]] = {}
+        for sender, event in zip(senders, events, strict=True):
+            queues.setdefault(sender, deque()).append(event)
+        self._cluster.world.random.shuffle(senders)
+        return [queues[sender].popleft() for sender in senders]
+
+    def _handle(self, events: list[Event]) -> None:
+        now = self._cluster.world.now
+        self.events += len(events)
         self._count(events)
         began = time.perf_counter()
         actions = self.machine.handle(events, now)
@@ -128,16 +171,29 @@ class SimHub:
                 self._present.add(event.peer)
             elif isinstance(event, PeerLost):
                 self._present.discard(event.peer)
-            elif not isinstance(event, Received) or event.peer not in self._present:
-                continue
-            elif isinstance(event.message, ActorCreated):
-                self.submitted[event.message.spec.id] = 1
-            elif isinstance(event.message, CallsSubmitted):
-                self.submitted.update((spec.id, 1) for spec in event.message.calls)
-            elif isinstance(event.message, TasksSubmitted):
-                for spec in event.message.tasks:
-                    calls = len(spec.args.items) if isinstance(spec.args, Chunk) else 1
-                    self.submitted[spec.id] = calls
+            elif isinstance(event, Received) and event.peer in self._present:
+                self._note(event.message)
+
+    def _note(self, message: ToHub) -> None:
+        """What comes from those who are there: tasks have to end, and segments to be freed."""
+        values: Iterable[object] = ()
+        if isinstance(message, ActorCreated):
+            self.submitted[message.spec.id] = 1
+        elif isinstance(message, CallsSubmitted):
+            self.submitted.update((spec.id, 1) for spec in message.calls)
+        elif isinstance(message, TasksSubmitted):
+            for spec in message.tasks:
+                calls = len(spec.args.items) if isinstance(spec.args, Chunk) else 1
+                self.submitted[spec.id] = calls
+            values = [spec.args for spec in message.tasks]
+        elif isinstance(message, TasksFinished):
+            values = [value for done in message.done for value in done.values]
+        elif isinstance(message, ItemYielded | ObjectPut):
+            values = [message.value]
+        for value in values:
+            if isinstance(value, Stored) and value.name not in self._heard_of:
+                self._heard_of.add(value.name)
+                self._told[value.name] = value
 
     def _wind(self, deadline: float | None) -> None:
         """See to it that the machine is called at its next deadline."""
@@ -158,6 +214,10 @@ class SimHub:
         elif isinstance(action, Drop):
             self.dropped[action.peer] = action.reason
             self._present.discard(action.peer)
+            if (member := self._members.get(action.peer)) is not None:
+                member.from_hub.send([Stopped(action.reason)])
+        elif isinstance(action, Journal):
+            self._cluster.journal.order(action)
         elif isinstance(action, Send):
             self.engines_wanted += sum(
                 len(message.numbers)
@@ -168,6 +228,22 @@ class SimHub:
             if member is not None:
                 # As on a real wire: what the machine changes later has no effect on what it said.
                 member.from_hub.send(codec.decode_from_hub(codec.encode(action.messages)))
+
+    def check_segments(self) -> None:
+        """Check that the hub has freed all segments of which it was told. Those that are lost it
+        need not free, and what is left of processes that have ended, nodes ask for by themselves.
+
+        Raises:
+            InvariantError: some were forgotten.
+        """
+        machine = self.machine
+        left = [
+            value.name
+            for value in self._told.values()
+            if value.name in self._cluster.segments and value.creator in machine.peers
+        ]
+        if left:
+            raise InvariantError(f"segments that nobody needs are not freed: {left}")
 
     def _check_actions(self, actions: list[Action]) -> None:
         """Laws about what is said, which the tables alone do not show."""
@@ -184,6 +260,8 @@ class SimHub:
                     self._unwanted.add(message.number)
                 elif isinstance(message, SegmentsFreed):
                     freed.update(message.names)
+                    for name in message.names:
+                        self._told.pop(name, None)
                 elif isinstance(message, TasksAssigned):
                     if peer.engine is None or peer.engine.number in self._unwanted:
                         raise InvariantError(f"tasks for peer {action.peer}, an engine that ends")

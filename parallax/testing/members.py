@@ -16,10 +16,12 @@ from parallax.messages import (
     ObjectsWanted,
     RefsChanged,
     SegmentsFreed,
+    Stopped,
     Stored,
     ToHub,
     Value,
 )
+from parallax.testing.faults import REPEATABLE, REPEATABLE_AT_ONCE, UNORDERED
 from parallax.testing.programs import Raised, Ref
 from parallax.testing.world import Wire
 
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from parallax.testing.cluster import Cluster
 
 PROTOCOL, VERSION, PYTHON = 1, "simulated", "3"
+ECHOES_S = (0.0001, 0.001, 0.01, 0.1, 1.0)
+"""What comes again may be so late."""
 
 
 class Member:
@@ -51,14 +55,34 @@ class Member:
         self.from_hub: Wire[list[FromHub]] = cluster.wire(self._arrived)
         self._ids = counter(self.peer)
         self._waiting: dict[int, list[Callable[[], None]]] = {}
-        self.to_hub.send(
-            Hello(PROTOCOL, VERSION, PYTHON, role, "", 1000 + self.peer, "host", number=number)
+        self.hello = Hello(
+            PROTOCOL, VERSION, PYTHON, role, "", 1000 + self.peer, "host", number=number
         )
+        self.to_hub.send(self.hello)
 
     def send(self, message: ToHub) -> None:
         """Say something to the hub."""
-        if self.alive:
+        if not self.alive:
+            return
+        faults, chance = self.cluster.faults, self.cluster.chance
+        unordered = isinstance(message, UNORDERED) and chance(faults.reorder)
+        self.to_hub.send(message, overtakes=unordered)
+        if isinstance(message, REPEATABLE_AT_ONCE) and chance(faults.echo):
+            self._echo(message)
+
+    def _echo(self, message: ToHub) -> None:
+        """Say it again, now or, if that does no harm either, later."""
+        world = self.cluster.world
+        world.happened["duplicate"] += 1
+        if isinstance(message, REPEATABLE) and world.random.random() < 0.5:
+            world.after(world.random.choice(ECHOES_S), lambda: self.to_hub.send(message))
+        else:
             self.to_hub.send(message)
+
+    def cut_off(self, until: float) -> None:
+        """Nothing passes in either direction before this time."""
+        self.to_hub.hold(until)
+        self.from_hub.hold(until)
 
     def leave(self, *, keep: int | None = None) -> None:
         """End. Of what is under way to the hub only the first `keep` messages arrive."""
@@ -135,7 +159,7 @@ class Member:
         if isinstance(value, Failure):
             raise Raised(value.kind, value.message)
         try:
-            return self.cluster.decode(value)
+            return self.cluster.decode(value, self)
         except LookupError:
             assert isinstance(value, Stored)
             del self.values[object_id]
@@ -160,6 +184,8 @@ class Member:
                 self.cluster.free(name)
         elif isinstance(message, ItemReady):
             self._item(message)
+        elif isinstance(message, Stopped):
+            self.stopped()
 
     def _ready(self, object_id: int, value: Value) -> None:
         waiting = self._waiting.pop(object_id, ())
@@ -182,6 +208,10 @@ class Member:
         else:
             self.hold([message.id])
             self.on_item(message.task, message.id)
+
+    def stopped(self) -> None:
+        """The hub has parted with this process."""
+        self.leave(keep=0)
 
     def on_item(self, task: int, object_id: int) -> None:
         """A stream of this process has a new item."""

@@ -38,18 +38,22 @@ class SimNode:
         self.peer = cluster.hub.next_peer()
         self.engines: dict[int, SimEngine] = {}
         self.alive = True
+        self.forsaken = False
+        """It was taken for dead while it was cut off, and does not know yet."""
         self.started = 0
         self.most = 0
         """Engines that were there at the same time."""
+        self._cut_off_until = 0.0
         self._unwanted: set[int] = set()
         self.to_hub: Wire[ToHub | Hello] = cluster.wire(
             lambda message: cluster.hub.receive(self.peer, message)
         )
         self.from_hub: Wire[list[FromHub]] = cluster.wire(self._arrived)
         cluster.hub.enroll(self)
-        self.to_hub.send(
-            Hello(PROTOCOL, VERSION, PYTHON, "node", "", 1, f"host-{number}", resources=resources)
+        self.hello = Hello(
+            PROTOCOL, VERSION, PYTHON, "node", "", 1, f"host-{number}", resources=resources
         )
+        self.to_hub.send(self.hello)
 
     def press(self) -> None:
         """The host runs out of memory."""
@@ -62,10 +66,7 @@ class SimNode:
         random = self.cluster.world.random
         engine.leave(keep=random.randint(0, engine.to_hub.under_way))
         if random.random() < 0.9:  # else a process that it left behind holds its link open
-            self.cluster.world.at(
-                max(engine.to_hub.last, self.cluster.world.now),
-                lambda: self.cluster.hub.lose(engine.peer),
-            )
+            engine.to_hub.end(lambda: self.cluster.hub.lose(engine.peer))
         self.cluster.world.after(
             REAP_S * random.random(),
             lambda: self._tell(engine.number, status, engine.last_begun, [engine.last_turn]),
@@ -81,8 +82,39 @@ class SimNode:
         self.from_hub.cut(keep=0)
         self.cluster.hub.lose(self.peer)
 
+    def cut_off(self, until: float) -> None:
+        """Nothing passes between this host and the hub before this time."""
+        self._cut_off_until = max(self._cut_off_until, until)
+        self.to_hub.hold(until)
+        self.from_hub.hold(until)
+        for engine in self.engines.values():
+            engine.cut_off(until)
+
+    def forsake(self) -> None:
+        """The hub takes a host for dead that is only cut off, and notices it link by link."""
+        self.forsaken = True
+        links = [self.peer, *(engine.peer for engine in self.engines.values())]
+        self.cluster.world.random.shuffle(links)
+        for peer in links:
+            self.cluster.hub.lose(peer)
+
+    def vanish(self) -> None:
+        """A host that was taken for dead has heard of it: all that is left of it ends."""
+        for engine in list(self.engines.values()):
+            engine.leave()
+        self.engines.clear()
+        self.alive = False
+        self.to_hub.cut()
+        self.from_hub.cut(keep=0)
+        self.cluster.lose_host(self.number)
+
     def _tell(self, number: int, status: int, running: int, turns: list[int]) -> None:
-        self.to_hub.send(EngineExited(number, status, running, turns=turns))
+        faults, chance = self.cluster.faults, self.cluster.chance
+        message = EngineExited(number, status, running, turns=turns)
+        self.to_hub.send(message, overtakes=chance(faults.reorder))
+        if chance(faults.echo):
+            self.cluster.world.happened["duplicate"] += 1
+            self.to_hub.send(message)
 
     def _arrived(self, messages: list[FromHub]) -> None:
         for message in messages:
@@ -114,6 +146,7 @@ class SimNode:
         slow = cluster.chance(cluster.faults.slow_engines)
         engine = SimEngine(cluster, number, self.number, slowness=10.0 if slow else 1.0)
         cluster.hub.enroll(engine)
+        engine.cut_off(self._cut_off_until)
         self.engines[number] = engine
         self.started += 1
         self.most = max(self.most, len(self.engines))

@@ -105,7 +105,7 @@ class Submitter(Member):
         self.hold([actor])
         message = ActorCreated(job, parent, TaskSpec(actor, template, code, ids_of(args)), **how)
         self.send(message)
-        if self.cluster.chance(self.cluster.faults.duplicate):
+        if self.cluster.repeats():
             self.send(message)
         return Ref(actor)
 
@@ -134,7 +134,7 @@ class Submitter(Member):
         message = CallsSubmitted(job, parent, actor.id, number, [spec])
         self.cluster.called(self, message)
         self.send(message)
-        if self.cluster.chance(self.cluster.faults.duplicate):
+        if self.cluster.repeats():
             self.send(message)
         return Ref(call)
 
@@ -150,7 +150,7 @@ class Submitter(Member):
         self.hold([group])
         message = GroupCreated(job, group, list(bundles), strategy, detached=detached)
         self.send(message)
-        if self.cluster.chance(self.cluster.faults.duplicate):
+        if self.cluster.repeats():
             self.send(message)
         return Ref(group)
 
@@ -191,7 +191,7 @@ class Submitter(Member):
             self._submissions = message
             self.cluster.world.after(0.0, self._flush_submissions)
         # A task is known by its objects; the hub has no memory of one without, once it has ended.
-        if returns and self.cluster.chance(self.cluster.faults.duplicate):
+        if returns and self.cluster.repeats():
             self.send(message)
 
     def _flush_submissions(self) -> None:

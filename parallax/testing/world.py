@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import random
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -20,6 +20,8 @@ class World:
 
     def __init__(self, seed: int = 0) -> None:
         self.now = 0.0
+        self.happened: Counter[str] = Counter()
+        """How many faults there were, by kind."""
         self.random = random.Random(seed)
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
@@ -71,18 +73,29 @@ class Wire(Generic[Item]):
         self.last = 0.0
         """When the last message that was sent arrives."""
         self._under_way: deque[Item] = deque()
+        self._held_until = 0.0
         self._cut = False
 
-    def send(self, item: Item) -> None:
-        """Send one message."""
+    def send(self, item: Item, *, overtakes: bool = False) -> None:
+        """Send one message.
+
+        Args:
+            overtakes: it may arrive before any of those that are under way.
+        """
         if self._cut:
             return
         draw = self._world.random.random()
         factor = 1.0 + draw
         if self._jitter and draw > 0.9:
             factor *= 10.0 if draw < 0.99 else 100.0
+            self._world.happened["delay"] += 1
         self.last = max(self.last, self._world.now + self._latency_s * factor)
-        self._under_way.append(item)
+        if overtakes and self._under_way:
+            place = self._world.random.randrange(len(self._under_way))
+            self._under_way.insert(place, item)
+            self._world.happened["reorder"] += 1
+        else:
+            self._under_way.append(item)
         self._world.at(self.last, self._arrive)
 
     def cut(self, *, keep: int | None = None) -> None:
@@ -91,11 +104,29 @@ class Wire(Generic[Item]):
         while keep is not None and len(self._under_way) > keep:
             self._under_way.pop()
 
+    def hold(self, until: float) -> None:
+        """Nothing arrives before this time; what is sent meanwhile waits in its order."""
+        self._held_until = max(self._held_until, until)
+        self.last = max(self.last, until)
+
+    def end(self, then: Callable[[], None]) -> None:
+        """The sender is gone: do this when all that is still under way has arrived."""
+        self._cut = True
+        self._world.at(self.last, lambda: self._end(then))
+
     @property
     def under_way(self) -> int:
         """Messages that have been sent and not yet arrived."""
         return len(self._under_way)
 
+    def _end(self, then: Callable[[], None]) -> None:
+        if self._world.now < self._held_until:
+            self._world.at(self._held_until, lambda: self._end(then))
+        else:
+            then()
+
     def _arrive(self) -> None:
-        if self._under_way:
+        if self._world.now < self._held_until:
+            self._world.at(self._held_until, self._arrive)
+        elif self._under_way:
             self._deliver(self._under_way.popleft())

@@ -72,3 +72,47 @@ def test_a_wire_whose_end_left_still_delivers_what_it_sent() -> None:
     while world.step():
         pass
     assert arrived == [1]
+
+
+def test_what_is_sent_through_a_wire_that_stands_still_arrives_in_order_afterwards() -> None:
+    world, arrived = World(), list[tuple[int, bool]]()
+    wire = Wire[int](world, lambda number: arrived.append((number, world.now >= 1.0)), 1e-4)
+    wire.send(1)
+    wire.hold(1.0)
+    wire.send(2)
+    world.at(0.5, lambda: wire.send(3))
+    wire.hold(0.7)  # a shorter stand within the longer one
+    while world.step():
+        pass
+    assert arrived == [(1, True), (2, True), (3, True)]
+
+
+@pytest.mark.parametrize("held_before", [False, True])
+def test_the_end_of_a_wire_comes_after_all_that_was_sent(held_before: bool) -> None:
+    world, arrived = World(), list[str]()
+    wire = Wire[str](world, arrived.append, 1e-4)
+    wire.send("word")
+    if held_before:
+        wire.hold(1.0)
+    wire.end(lambda: arrived.append("the end"))
+    wire.hold(2.0)
+    wire.send("too late")
+    while world.step():
+        pass
+    assert arrived == ["word", "the end"]
+    assert world.now >= 2.0
+
+
+def test_a_message_may_overtake_those_under_way() -> None:
+    orders = set()
+    for seed in range(20):
+        world, arrived = World(seed), list[int]()
+        wire = Wire[int](world, arrived.append, 1e-4)
+        wire.send(1)
+        wire.send(2)
+        wire.send(3, overtakes=True)
+        while world.step():
+            pass
+        orders.add(tuple(arrived))
+    assert orders == {(3, 1, 2), (1, 3, 2)}
+    assert world.happened["reorder"] == 1
