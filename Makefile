@@ -40,6 +40,11 @@ test-fast: $(VENV)/.stamp-test ## What needs no process of its own: under a minu
 	$(BIN)/ruff check --quiet .
 	$(BIN)/pytest -m "$(FAST)" tests
 
+N := 10000
+.PHONY: schedules
+schedules: $(VENV)/.stamp-test ## Run N=10000 random schedules of faults against the core
+	@$(BIN)/python -m parallax.testing $(N)
+
 .PHONY: lint
 lint: $(VENV)/.stamp-test ## Format, lint and types
 	$(BIN)/ruff format --check .

@@ -11,6 +11,7 @@ from parallax.testing.faults import Faults
 from parallax.testing.figures import CoreCost, core_cost, waiting_task_bytes
 from parallax.testing.invariants import InvariantError, check, check_counts, check_empty
 from parallax.testing.programs import Emit, Large, Options, Raised, Ref
+from parallax.testing.schedules import Schedule, Tally, run_schedule
 from parallax.testing.storm import Storm, StormCounts
 from parallax.testing.task_context import TaskContext
 
@@ -25,14 +26,17 @@ __all__ = [
     "Options",
     "Raised",
     "Ref",
+    "Schedule",
     "Storm",
     "StormCounts",
     "StuckError",
+    "Tally",
     "TaskContext",
     "chaos",
     "check",
     "check_counts",
     "check_empty",
     "core_cost",
+    "run_schedule",
     "waiting_task_bytes",
 ]

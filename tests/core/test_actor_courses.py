@@ -18,58 +18,18 @@ from parallax.testing import (
     Cluster,
     Emit,
     Faults,
-    Large,
     Raised,
     Ref,
     TaskContext,
     check_counts,
     check_empty,
+    works,
 )
-from parallax.testing.programs import Program, Steps, Work
-from tests.core import works
+from parallax.testing.programs import Steps
 from tests.core.depth import examples
 
 seeds = st.integers(0, 2**32 - 1)
 picks = st.integers(0, 10_000)
-
-
-def method(seed: int, other: Ref | None = None) -> Work:
-    """What a call does: most often next to nothing."""
-    rng = random.Random(seed)
-    if rng.random() < 0.4:
-        return rng.choice([0.0, 0.0005, 0.01])
-    kind = rng.randrange(20)
-
-    def program(task: TaskContext) -> Steps:
-        yield 0.001
-        if kind == 0 and not task.attempt:
-            task.crash()
-        elif kind == 1:
-            task.exit_actor()
-        elif kind == 2:
-            raise ValueError("no")
-        elif kind < 8:
-            ref = task.submit(0.001)
-            yield ref
-        elif kind < 12 and other is not None:
-            task.call(other, 0.001)
-        return Large(kind) if kind % 2 else [task.put(kind)]
-
-    return program
-
-
-def constructor(seed: int) -> Program:
-    rng = random.Random(seed)
-    kind = rng.randrange(12)
-
-    def program(task: TaskContext) -> Steps:
-        yield 0.002
-        if kind == 0:
-            raise ValueError("no")
-        if kind == 1 and not task.attempt:
-            task.crash()
-
-    return program
 
 
 class ActorCourses(RuleBasedStateMachine):
@@ -139,7 +99,7 @@ class ActorCourses(RuleBasedStateMachine):
         if how["detached"]:
             crane, how["keeps_cpus"] = 0.0, False
         actor = client.actor(
-            constructor(seed),
+            works.constructor(seed),
             *self.some(client),
             restarts=restarts,
             num_cpus=cpus,
@@ -158,7 +118,7 @@ class ActorCourses(RuleBasedStateMachine):
             other = self.rng.choice(self.actors[client.peer])
             ref = client.call(
                 actor,
-                method(seed + number, other),
+                works.method(seed + number, other),
                 *self.some(client),
                 refs=[other],
                 max_retries=retries,

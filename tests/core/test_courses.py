@@ -18,17 +18,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from parallax.core.machine import Machine, Received
-from parallax.messages import (
-    CancelRequested,
-    EngineExited,
-    ItemsConsumed,
-    ItemsReturned,
-    ItemYielded,
-    ObjectMissing,
-    ObjectsWanted,
-    TasksFinished,
-    TaskStalled,
-)
 from parallax.testing import (
     Client,
     Cluster,
@@ -38,28 +27,14 @@ from parallax.testing import (
     TaskContext,
     check_counts,
     check_empty,
+    works,
 )
+from parallax.testing.faults import REPEATABLE
 from parallax.testing.programs import Program, Steps
-from tests.core import works
 from tests.core.depth import examples
 
 seeds = st.integers(0, 2**32 - 1)
 picks = st.integers(0, 10_000)
-
-
-Repeatable = (
-    CancelRequested,
-    EngineExited,
-    ItemsConsumed,
-    ItemsReturned,
-    ItemYielded,
-    ObjectMissing,
-    ObjectsWanted,
-    TasksFinished,
-    TaskStalled,
-)
-"""What may come again and late without harm: it names the attempt, or asks for what is so already.
-The others are news of their sender's own state, and come once and in order."""
 
 
 class Courses(RuleBasedStateMachine):
@@ -227,7 +202,7 @@ class Courses(RuleBasedStateMachine):
             for event in events
             if isinstance(event, Received)
             and event.peer in hub.machine.peers
-            and isinstance(event.message, Repeatable)
+            and isinstance(event.message, REPEATABLE)
         ]
         if said:
             event = said[-1 - pick % len(said)]

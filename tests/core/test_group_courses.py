@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from parallax.core.packing import STRATEGIES
-from parallax.testing import Ref
-from tests.core import works
+from parallax.testing import Ref, works
 from tests.core.depth import examples
 from tests.core.test_courses import Courses, picks, seeds
 

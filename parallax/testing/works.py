@@ -6,8 +6,8 @@ import contextlib
 import random
 from typing import Any
 
-from parallax.testing import Emit, Large, Raised, Ref, TaskContext
-from parallax.testing.programs import Program, Steps, Work
+from parallax.testing.programs import Emit, Large, Program, Raised, Ref, Steps, Work
+from parallax.testing.task_context import TaskContext
 
 MAX_DEPTH = 3
 
@@ -98,3 +98,43 @@ def stream(seed: int) -> Program:
 def stream_length(rng: random.Random) -> int:
     """How many items the stream of this seed yields, before its error if there is one."""
     return rng.choice([0, 1, 5])
+
+
+def method(seed: int, other: Ref | None = None) -> Work:
+    """What a call does: most often next to nothing."""
+    rng = random.Random(seed)
+    if rng.random() < 0.4:
+        return rng.choice([0.0, 0.0005, 0.01])
+    kind = rng.randrange(20)
+
+    def program(task: TaskContext) -> Steps:
+        yield 0.001
+        if kind == 0 and not task.attempt:
+            task.crash()
+        elif kind == 1:
+            task.exit_actor()
+        elif kind == 2:
+            raise ValueError("no")
+        elif kind < 8:
+            ref = task.submit(0.001)
+            yield ref
+        elif kind < 12 and other is not None:
+            task.call(other, 0.001)
+        return Large(kind) if kind % 2 else [task.put(kind)]
+
+    return program
+
+
+def constructor(seed: int) -> Program:
+    """Makes an actor, most often."""
+    rng = random.Random(seed)
+    kind = rng.randrange(12)
+
+    def program(task: TaskContext) -> Steps:
+        yield 0.002
+        if kind == 0:
+            raise ValueError("no")
+        if kind == 1 and not task.attempt:
+            task.crash()
+
+    return program
