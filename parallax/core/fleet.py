@@ -41,6 +41,8 @@ class Fleet:
         self._outbox = outbox
         self._timers = timers
         self._touched: dict[int, NodeRecord] = {}
+        self._given_up: set[int] = set()
+        """Engines that have taken too long to say hello; those that do now come too late."""
         self._next_engine = 1
         self._next_node = 0
 
@@ -55,6 +57,7 @@ class Fleet:
     def remove_node(self, node: NodeRecord) -> None:
         """The host is gone; the caller has buried its engines."""
         del self.nodes[node.number]
+        self._given_up -= node.starting
         self.spare.pop(node.number, None)
         self._touched.pop(node.number, None)
         if node.reserved is not None:
@@ -71,7 +74,9 @@ class Fleet:
         return record.peer if record is not None else 0
 
     def home_of(self, engine: int) -> NodeRecord | None:
-        """The node that starts the engine of this number."""
+        """The node that starts the engine of this number, unless it was told to end it."""
+        if engine in self._given_up:
+            return None
         return next((node for node in self.nodes.values() if engine in node.starting), None)
 
     def add_engine(self, engine: EngineRecord) -> None:
@@ -113,6 +118,7 @@ class Fleet:
     def start_failed(self, engine: int, node: NodeRecord, rest_s: float, now: float) -> None:
         """The engine of this number ended before it said hello; the next is tried after a rest."""
         node.starting.discard(engine)
+        self._given_up.discard(engine)
         node.rests_until = now + rest_s
         self._timers.at(node.rests_until, lambda later: self.touch(node))
 
@@ -350,6 +356,7 @@ class Fleet:
         """Engines that have not said hello for so long hang: have them killed."""
         for number in numbers:
             if number in node.starting:
+                self._given_up.add(number)
                 self._outbox.send(node.peer, EngineUnwanted(number))
 
     def _shrink(self, node: NodeRecord) -> None:

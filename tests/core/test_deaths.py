@@ -310,6 +310,22 @@ def test_an_engine_that_hangs_before_its_hello_is_given_up() -> None:
     assert "not wanted" in bench.dropped[77]
 
 
+def test_an_engine_that_was_given_up_comes_too_late_even_before_its_end_is_told() -> None:
+    """It has not long to live: what it got would fail with it."""
+    bench = Bench()
+    bench.die(bench.engines[0])
+    bench.submit(TaskSpec(10, bench.template(max_retries=0), b""))
+    (wanted,) = bench.heard(NODE, EnginesWanted)
+    bench.wait(START_TIMEOUT_S + 1)
+    bench.join(77, hello("engine", wanted.numbers[0]))
+    assert "not wanted" in bench.dropped[77]
+    assert bench.assigned(77) == []
+    bench.say(NODE, EngineExited(wanted.numbers[0], -9, 0))
+    bench.wait(10.0)
+    bench.start_engines()
+    assert [task.id for task in bench.assigned(bench.engines[0])] == [10]
+
+
 def test_the_end_of_the_owner_is_the_end_of_the_cluster() -> None:
     bench = Bench(owner=True)
     bench.lose(CLIENT)
