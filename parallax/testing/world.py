@@ -120,7 +120,7 @@ class Wire(Generic[Item]):
         return len(self._under_way)
 
     def _end(self, then: Callable[[], None]) -> None:
-        if self._world.now < self._held_until:
+        if self._under_way or self._world.now < self._held_until:
             self._world.at(self._held_until, lambda: self._end(then))
         else:
             then()
