@@ -36,7 +36,7 @@ Asker = tuple[int, int]
 class Wish:
     """A name that is not on disk yet. It counts one reference to its object."""
 
-    __slots__ = ("askers", "job", "keepers", "name", "object_id", "value")
+    __slots__ = ("askers", "is_promising", "job", "keepers", "name", "object_id", "value")
 
     def __init__(self, name: str, object_id: int, job: str) -> None:
         self.name = name
@@ -44,10 +44,16 @@ class Wish:
         self.job = job
         self.value: Value | None = None
         """What is being written."""
+        self.is_promising = False
+        """Its promise is on its way to the disk."""
         self.keepers: list[Asker] = []
-        """Who wants to know that the value is on disk."""
+        """Who wants to know that it is on disk: its promise if there is one, else the value."""
         self.askers: list[Asker] = []
         """Who asked for it meanwhile."""
+
+    def unkept(self) -> list[Asker]:
+        """Its keepers, if it was lost before it was written and waits to be made anew."""
+        return self.keepers if self.value is None and not self.is_promising else []
 
 
 class Keeps:
@@ -97,20 +103,25 @@ class Keeps:
         self._objects.hold([row.id])
         job = self._jobs.get(row.job)
         wish = Wish(message.name, row.id, job.name if job is not None else "")
+        wish.keepers.append(asker)
         before = self._withdraw(message.name)
         if before is not None:  # who waits for the name gets what it is for now
             wish.askers, before.askers = before.askers, []
+            wish.keepers += before.unkept()
         self.wishes[wish.name] = wish
         if row.value is not None:
-            wish.keepers.append(asker)
             self._write(wish, row.value)
             return
 
         def promised(done: Journalled) -> None:
+            wish.is_promising = False
+            keepers, wish.keepers = wish.keepers, []
             if done.failure is not None and self.wishes.get(wish.name) is wish:
                 self._refuse_all(self._withdraw(wish.name), done.failure)
-            self._answer(asker, done)
+            for one in keepers:
+                self._answer(one, done)
 
+        wish.is_promising = True
         # On disk as well: after the hub's end the name says that it never came to be, or, of a
         # durable task, goes on waiting for it.
         self._desk.tell(Promise(wish.name, wish.job, self.key_of(row.id)), promised)
@@ -136,9 +147,15 @@ class Keeps:
 
     def forget(self, peer: PeerRecord, message: ForgetRequested, now: float) -> None:
         """Keep nothing under a name any more, also what only was to be kept."""
-        self._refuse_all(self._withdraw(message.name), _forgotten(message.name))
-        asker = (peer.number, message.request)
-        self._desk.tell(Forget(message.name), lambda done: self._answer(asker, done))
+        wish = self._withdraw(message.name)
+        self._refuse_all(wish, _forgotten(message.name))
+        askers = [(peer.number, message.request), *(wish.unkept() if wish is not None else ())]
+
+        def forgotten(done: Journalled) -> None:
+            for one in askers:
+                self._answer(one, done)
+
+        self._desk.tell(Forget(message.name), forgotten)
 
     def _recall(self, asker: Asker, name: str) -> None:
         wish = self.wishes.get(name)
@@ -165,7 +182,11 @@ class Keeps:
         self._desk.tell(Keep(wish.name, wish.job, value), lambda done: self._written(wish, done))
 
     def _written(self, wish: Wish, done: Journalled) -> None:
-        if self.wishes.get(wish.name) is not wish:  # forgotten or replaced: it was kept till then
+        successor = self.wishes.get(wish.name)
+        if successor is not wish:  # forgotten or replaced: it was kept till then
+            if done.lost and successor is not None:  # or it was not: what replaces it is on its way
+                successor.keepers += wish.keepers
+                return
             for asker in wish.keepers:
                 self._answer(asker, done)
             return
@@ -198,9 +219,6 @@ class Keeps:
         wish = self.wishes.pop(name, None)
         if wish is not None:
             self._objects.drop([wish.object_id])
-            if wish.value is None:  # it was lost on its way; what replaces it comes first
-                for peer, request in wish.keepers:
-                    self._outbox.send(peer, Answered(request))
         return wish
 
     def _refuse_all(self, wish: Wish | None, why: Failure) -> None:

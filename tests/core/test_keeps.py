@@ -216,6 +216,36 @@ def test_a_value_that_is_lost_before_it_was_written_is_rebuilt(bench: KeepingBen
     assert bench.answers() == {1: None}
 
 
+def test_who_kept_a_value_that_was_lost_hears_when_what_replaced_it_is_on_disk(
+    bench: KeepingBench,
+) -> None:
+    bench.say(CLIENT, ObjectPut(10, Stored("a-1", 1 << 20, CLIENT)), ObjectPut(20, b"v"))
+    bench.say(CLIENT, KeepRequested(1, 10, "a"), KeepRequested(2, 20, "a"))
+    bench.done(lost=True)
+    assert bench.answers() == {}  # nothing is on disk
+    bench.done()
+    assert bench.answers() == {2: None, 1: None}
+
+
+@pytest.mark.parametrize("forgets", [False, True])
+def test_who_kept_a_value_that_is_being_rebuilt_hears_when_the_name_is_for_something_else(
+    bench: KeepingBench, forgets: bool
+) -> None:
+    engine = bench.engines[0]
+    bench.submit(TaskSpec(10, bench.template(), b""))
+    (task,) = bench.assigned(engine)
+    bench.finish(engine, task, Stored("a-1", 1 << 20, 1))
+    bench.say(CLIENT, KeepRequested(1, 10, "a"))
+    bench.done(lost=True)
+    if forgets:
+        bench.say(CLIENT, ForgetRequested(2, "a"))
+    else:
+        bench.say(CLIENT, ObjectPut(20, b"v"), KeepRequested(2, 20, "a"))
+    assert bench.answers() == {}
+    bench.done()
+    assert bench.answers() == {2: None, 1: None}
+
+
 def test_a_value_that_nobody_can_rebuild_is_kept_as_lost(bench: KeepingBench) -> None:
     bench.say(CLIENT, ObjectPut(10, Stored("a-1", 1 << 20, 1)), KeepRequested(1, 10, "a"))
     bench.done(lost=True)
