@@ -61,8 +61,13 @@ class Accidents:
     # ---- crashes --------------------------------------------------------------------------
 
     def _crash(self) -> None:
-        if self._cluster.engines:
-            self._cluster.kill(self._any(self._cluster.engines))
+        """An engine dies; rather one that runs something, for there is more to lose."""
+        engines = self._cluster.engines
+        busy = [engine for engine in engines if engine.running is not None]
+        if busy and self._world.random.random() < 0.7:
+            engines = busy
+        if engines:
+            self._cluster.kill(self._any(engines))
 
     def _lose(self) -> None:
         if self._cluster.segments:

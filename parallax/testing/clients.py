@@ -13,6 +13,7 @@ from parallax.messages import (
     KeepRequested,
     RecallRequested,
 )
+from parallax.testing.invariants import InvariantError
 from parallax.testing.programs import Options, Ref, Work, refs_in
 from parallax.testing.submitters import Submitter
 
@@ -33,6 +34,8 @@ class Client(Submitter):
         self.answers: dict[int, Any] = {}
         """What was asked of the journal, by request, and the answer that came."""
         self._requests = itertools.count(1)
+        self._keeps: dict[int, str] = {}
+        """Names by the requests to keep something under them."""
         cluster.hub.enroll(self)
 
     def on_item(self, task: int, object_id: int) -> None:
@@ -105,6 +108,7 @@ class Client(Submitter):
     def keep(self, ref: Ref, name: str) -> int:
         """Keep a value under a name; the number of the request."""
         request = self._new_request()
+        self._keeps[request] = name
         self.send(KeepRequested(request, ref.id, name))
         return request
 
@@ -128,6 +132,9 @@ class Client(Submitter):
         if isinstance(message, Answered):
             if message.request in self.answers:
                 raise AssertionError(f"request {message.request} is answered twice")
+            name = self._keeps.get(message.request)
+            if name and message.answer is None and name not in self.cluster.journal.written:
+                raise InvariantError(f"{name!r} is said to be kept, and was never on disk")
             self.answers[message.request] = message.answer
             self.pending -= 1
         else:

@@ -54,6 +54,8 @@ class Faults:
     """Hosts are lost, but for the last one."""
     start_fails: float = 0.0
     """An engine dies before it says hello."""
+    start_hangs: float = 0.0
+    """An engine never says hello, and is there until it is killed."""
     slow_engines: float = 0.0
     """An engine is ten times as slow as the others."""
     stalls_per_s: float = 0.0

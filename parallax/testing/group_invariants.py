@@ -57,6 +57,8 @@ def _one(machine: Machine, group: GroupRecord) -> Iterator[str]:
     who = group.title
     placed = Counter(bundle.node.number for bundle in group.bundles if bundle.node is not None)
     missing = len(group.unplaced)
+    if group.owner and group.owner not in machine.peers:
+        yield f"{who}: is there, and client {group.owner}, with which it ends, is not"
     waits = group.id in machine.groups.waiting
     if waits != (group.state in (GroupState.PENDING, GroupState.RESCHEDULING)):
         yield f"{who}: waits={waits}, yet it is {group.state}"

@@ -280,6 +280,9 @@ def _references(machine: Machine) -> Iterator[str]:
             yield f"{who}: has a value that nobody needs"
         if row.freed and row.value is not None:
             yield f"{who}: freed, yet it has a value"
+        value, nodes = row.value, machine.fleet.nodes
+        if row.task is not None and isinstance(value, Stored) and nodes and value.node not in nodes:
+            yield f"{who}: its value was on node {value.node}, which is gone, and is not made anew"
         if row.freed and not row.refs and not row.lineage:
             yield f"{who}: its row is of no use"
         if row.value is not None and (row.waiters or row.wanted):

@@ -33,6 +33,8 @@ class SimJournal:
     def __init__(self, cluster: Cluster) -> None:
         self.rows: dict[str, Any] = {}
         """Name → what the value stands for, a `Failure`, or None while it is only promised."""
+        self.written: set[str] = set()
+        """Names of which the disk knows, or had to forget."""
         self.recipes: dict[tuple[str, str], Recipe] = {}
         self._cluster = cluster
         self._orders: deque[Journal] = deque()
@@ -62,13 +64,16 @@ class SimJournal:
             return Journalled(ticket, failure=Failure("journal", "the disk is full"))
         if isinstance(entry, Promise):
             self.rows[entry.name] = None
+            self.written.add(entry.name)
         elif isinstance(entry, Keep):
             if self._is_lost(entry.value):
                 return Journalled(ticket, lost=True)
             failed = isinstance(entry.value, Failure)
             self.rows[entry.name] = entry.value if failed else self._cluster.decode(entry.value)
+            self.written.add(entry.name)
         elif isinstance(entry, Forget):
             self.rows.pop(entry.name, None)
+            self.written.add(entry.name)  # as well as if it had been
         elif isinstance(entry, Enlist):
             recipe = entry.recipe
             if any(map(self._is_lost, [recipe.args, *recipe.deps, *recipe.captured])):
@@ -83,7 +88,7 @@ class SimJournal:
         return Journalled(ticket)
 
     def _is_lost(self, value: Value) -> bool:
-        return isinstance(value, Stored) and not self._cluster.has(value.name)
+        return isinstance(value, Stored) and value.name not in self._cluster.segments
 
     def _recall(self, ticket: int, name: str) -> Journalled:
         if name not in self.rows:

@@ -45,6 +45,7 @@ class SimNode:
         """Engines that were there at the same time."""
         self._cut_off_until = 0.0
         self._unwanted: set[int] = set()
+        self._hanging: set[int] = set()
         self.to_hub: Wire[ToHub | Hello] = cluster.wire(
             lambda message: cluster.hub.receive(self.peer, message)
         )
@@ -126,6 +127,9 @@ class SimNode:
                 engine = self.engines.get(message.number)
                 if engine is not None:
                     self.kill(engine)
+                elif message.number in self._hanging:
+                    self._hanging.remove(message.number)
+                    self._tell(message.number, KILLED, 0, [])
                 else:
                     self._unwanted.add(message.number)
             elif isinstance(message, ItemUnwanted):
@@ -142,6 +146,10 @@ class SimNode:
             return
         if number in self._unwanted or cluster.chance(cluster.faults.start_fails):
             self._tell(number, 1, 0, [])
+            return
+        if cluster.chance(cluster.faults.start_hangs):
+            cluster.world.happened["delay"] += 1
+            self._hanging.add(number)
             return
         slow = cluster.chance(cluster.faults.slow_engines)
         engine = SimEngine(cluster, number, self.number, slowness=10.0 if slow else 1.0)

@@ -20,6 +20,8 @@ from parallax.testing.schedules import Schedule, Tally, run_schedule
 FIRST_SEED = 1
 TOGETHER = 50
 """Schedules that a process runs before it says how they went."""
+SAID_EVERY = 1000
+"""Schedules after which the command says how far it is."""
 SHOWN = 20
 """Of the failures."""
 TRAIL = 12
@@ -60,9 +62,11 @@ def run(first: int, count: int, *, processes: int = 1) -> tuple[Tally, dict[int,
         if processes > 1:
             pool = ProcessPoolExecutor(processes, get_context("spawn"))
             each = stack.enter_context(pool).map
-        for some, failed in each(_run_some, starts, ends):
+        for end, (some, failed) in zip(ends, each(_run_some, starts, ends), strict=True):
             tally.add(some)
             failures |= failed
+            if end % SAID_EVERY < TOGETHER:
+                print(f"up to seed {end - 1:,}: {len(failures):,} failures", flush=True)
     return tally, failures
 
 

@@ -61,11 +61,12 @@ class Users:
             self._submit: 5,
             self._sum: 6,
             self._map: 2,
-            self._flood: 1,
+            self._flood: 2,
             self._several: 1,
             self._stream: 2,
             self._put: 2,
             self._cancel: 3,
+            self._endless: 1,
             self._drop: 3,
             self._look: 2,
             self._keep: 2,
@@ -74,7 +75,7 @@ class Users:
             self._call: 6,
             self._share: 1,
             self._let_go: 1,
-            self._kill: 1,
+            self._kill: 2,
             self._group: 2,
             self._remove_group: 1,
         }
@@ -120,6 +121,7 @@ class Users:
 
     def _options(self) -> dict[str, Any]:
         how = works.options(self._rng)
+        how["retry_exceptions"] = self._rng.random() < 0.4
         if self._groups and self._rng.random() < 0.4:
             how |= self._place() | {"spread": False}
         return how
@@ -158,8 +160,8 @@ class Users:
     def _flood(self, client: Client) -> None:
         """Short tasks, which are queued ahead, and long ones of the same function among them."""
         cpus = self._rng.choice([0, 0.25, 1])
-        for _ in range(self._rng.choice([5, 20])):
-            work = self._rng.choice([0.0002, 0.0002, 0.001, 0.2])
+        for _ in range(self._rng.choice([5, 20, 60])):
+            work = self._rng.choice([0.0002, 0.0002, 0.001, 0.004, 0.2])
             self._refs[client].append(client.submit(work, name="short", num_cpus=cpus))
 
     def _several(self, client: Client) -> None:
@@ -177,6 +179,16 @@ class Users:
     def _put(self, client: Client) -> None:
         value = Large("x") if self._rng.random() < 0.5 else self._some(client)
         self._refs[client].append(client.put(value))
+
+    def _endless(self, client: Client) -> None:
+        """It ends when it is stopped: by its time limit, by force, or with its client."""
+        how = self._rng.randrange(3)
+        ref = client.submit(1e6, max_retries=3, timeout_s=0.05 if not how else 0.0)
+        self._refs[client].append(ref)
+        if how:
+            grace_s = self._rng.choice([0.0, 0.01])
+            delay_s = self._rng.choice([0.0, 0.01, 0.1])
+            self._cluster.world.after(delay_s, lambda: client.cancel(ref, grace_s=grace_s))
 
     def _cancel(self, client: Client) -> None:
         refs = self._some(client)
@@ -245,8 +257,8 @@ class Users:
     def _call(self, client: Client) -> None:
         rng = self._rng
         actors = self._actors[client]
-        for _ in range(rng.randint(1, 5) if actors else 0):
-            actor, other = rng.choice(actors), rng.choice(actors)
+        for _ in range(rng.choice([1, 3, 10]) if actors else 0):
+            actor, other = rng.choice(actors[-2:]), rng.choice(actors)
             if rng.random() < 0.15:
                 count = rng.randint(0, 4)
                 ahead = rng.choice([0, 1])

@@ -66,7 +66,12 @@ def run_in_a_group_that_is_over(machine: Machine, placed: GroupRecord, waits: Gr
     assert engine.stock is bundle
 
 
+def outlive_its_owner(machine: Machine, placed: GroupRecord, waits: GroupRecord) -> None:
+    waits.owner = 4711
+
+
 BREAKS = [
+    outlive_its_owner,
     give_a_cpu_of_a_bundle_away,
     overdraw_a_node,
     forget_what_bundles_hold,

@@ -154,6 +154,13 @@ def keep_a_value_that_was_freed(machine: Machine) -> None:
     next(row for row in rows if row.value is not None).freed = True
 
 
+def keep_a_value_on_a_host_that_is_gone(machine: Machine) -> None:
+    rows = machine.objects.rows.values()
+    row = next(row for row in rows if type(row.value) is Stored and row.task is not None)
+    assert isinstance(row.value, Stored)
+    row.value.node = 4711
+
+
 def let_an_engine_idle_beside_work(machine: Machine) -> None:
     node = machine.fleet.nodes[0]
     node.available = dict(node.total)
@@ -204,6 +211,7 @@ BREAKAGES: list[Callable[[Machine], None]] = [
     miscount_lineage,
     miscount_what_a_task_retains,
     keep_a_value_that_was_freed,
+    keep_a_value_on_a_host_that_is_gone,
     let_an_engine_idle_beside_work,
     start_no_engine_for_ready_work,
     leave_work_behind_a_long_task,
@@ -231,6 +239,17 @@ def test_what_waits_in_vain_is_named(breakage: Callable[[Machine], None], said: 
     breakage(machine)
     with pytest.raises(InvariantError, match=said):
         check(machine)
+
+
+def test_a_segment_that_is_not_freed_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster(checked=True)
+    ref = cluster.client.put(Large("x"))
+    cluster.run(0.1)
+    monkeypatch.setattr(cluster.hub.machine.objects, "discard", lambda value: None)
+    cluster.client.drop(ref)
+    cluster.run(0.1)
+    with pytest.raises(InvariantError, match="not freed"):
+        cluster.hub.check_segments()
 
 
 def test_what_is_left_behind_is_noticed() -> None:
