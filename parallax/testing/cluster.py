@@ -329,8 +329,9 @@ class Cluster:
         """The hub says that nobody needs this segment."""
         if name in self._freed and not self._duplicates:
             raise InvariantError(f"segment {name} is freed twice")
-        self._freed.add(name)
-        self.lose(name)
+        if name in self._segments:  # one that was lost may be looked for as before
+            self._freed.add(name)
+            self.lose(name)
 
     # ---- inside ---------------------------------------------------------------------------
 

@@ -22,8 +22,7 @@ TOGETHER = 50
 """Schedules that a process runs before it says how they went."""
 SAID_EVERY = 1000
 """Schedules after which the command says how far it is."""
-SHOWN = 20
-"""Of the failures."""
+AGAIN = "python -m parallax.testing --seed"
 TRAIL = 12
 """Batches of events that are shown of a schedule that is run alone."""
 
@@ -34,8 +33,6 @@ def main(arguments: list[str] | None = None) -> int:
     if options.seed is not None:
         return show(options.seed)
     tally, failures = run(options.first, options.count, processes=options.processes)
-    for seed, reason in sorted(failures.items())[:SHOWN]:
-        print(f"\nseed {seed} fails: {reason}\n  again: python -m parallax.testing --seed {seed}")
     last = options.first + options.count - 1
     print(f"\n{describe(tally)}")
     print(
@@ -46,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run(first: int, count: int, *, processes: int = 1) -> tuple[Tally, dict[int, str]]:
-    """Run the schedules of so many seeds, from the first on.
+    """Run the schedules of so many seeds, from the first on, and print those that fail.
 
     Args:
         processes: how many are started for it; with one, none is.
@@ -65,6 +62,8 @@ def run(first: int, count: int, *, processes: int = 1) -> tuple[Tally, dict[int,
         for end, (some, failed) in zip(ends, each(_run_some, starts, ends), strict=True):
             tally.add(some)
             failures |= failed
+            for seed, reason in failed.items():
+                print(f"seed {seed} fails: {reason}\n  again: {AGAIN} {seed}", flush=True)
             if end % SAID_EVERY < TOGETHER:
                 print(f"up to seed {end - 1:,}: {len(failures):,} failures", flush=True)
     return tally, failures

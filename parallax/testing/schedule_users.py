@@ -181,10 +181,10 @@ class Users:
         self._refs[client].append(client.put(value))
 
     def _endless(self, client: Client) -> None:
-        """It ends when it is stopped: by its time limit, by force, or with its client."""
+        """It ends when it is stopped: by its time limit, by force, or with its client. So nobody
+        else may refer to it, or it would go on for him."""
         how = self._rng.randrange(3)
         ref = client.submit(1e6, max_retries=3, timeout_s=0.05 if not how else 0.0)
-        self._refs[client].append(ref)
         if how:
             grace_s = self._rng.choice([0.0, 0.01])
             delay_s = self._rng.choice([0.0, 0.01, 0.1])
