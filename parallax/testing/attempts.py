@@ -197,7 +197,7 @@ class Attempt:
                 self._get(wanted)
 
         if not engine.when_ready([ref.id for ref in refs], ready):
-            engine.block()
+            engine.block([ref.id for ref in refs if ref.id not in engine.values])
             return
         try:
             values = [engine.load(ref.id) for ref in refs]

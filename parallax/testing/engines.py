@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from parallax.messages import (
@@ -48,6 +49,8 @@ class SimEngine(Submitter):
         """The actor that lives here."""
         self.busy_s = 0.0
         self.running: Attempt | None = None
+        self.waits_for: list[int] = []
+        """Objects without which the running task cannot go on."""
         self.consumed_of: dict[int, int] = {}
         """How many items of each streaming task were taken."""
         self._queue: deque[Assignment] = deque()
@@ -63,6 +66,11 @@ class SimEngine(Submitter):
     def send(self, message: ToHub) -> None:
         self._flush()
         super().send(message)
+
+    @property
+    def queued(self) -> list[int]:
+        """Tasks that have not begun."""
+        return [task.id for task in self._queue]
 
     # ---- what the hub says ----------------------------------------------------------------
 
@@ -151,20 +159,26 @@ class SimEngine(Submitter):
 
     # ---- what the running attempt says ----------------------------------------------------
 
-    def block(self) -> None:
-        """The task waits: its CPU is free meanwhile, and what is queued may run elsewhere."""
+    def block(self, objects: Sequence[int] = ()) -> None:
+        """The task waits: its CPU is free meanwhile, and what is queued may run elsewhere.
+
+        Args:
+            objects: all of which it needs to go on.
+        """
+        self.waits_for = list(objects)
         if not self._blocked:
             self._blocked = True
             assert self.running is not None
             if self._queue and not self.actor:
                 self.send(TasksReturned([task.id for task in self._queue]))
                 self._queue.clear()
-            self.send(TaskBlocked(self.running.task.id))
+            self.send(TaskBlocked(self.running.task.id, list(objects)))
 
     def unblock(self) -> None:
         """The task goes on, if it waited."""
         if self._blocked:
             self._blocked = False
+            self.waits_for = []
             assert self.running is not None
             self.send(TaskUnblocked(self.running.task.id))
 

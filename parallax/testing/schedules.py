@@ -100,6 +100,7 @@ class Schedule:
         cluster.faults = replace(Faults(), duplicate=self.faults.duplicate)
         cluster.run(CALM_S)
         cluster.gives_up_at = cluster.world.now + PATIENCE_S
+        self._check_circles()
         # What lives on holds resources for which others may wait. Then nothing may hang.
         self.users.end_all()
         cluster.run(1.0)
@@ -116,6 +117,17 @@ class Schedule:
         )
 
     # ---- checks at the end ----------------------------------------------------------------
+
+    def _check_circles(self) -> None:
+        """No call waits for one that can only begin after it. Actors that run calls side by side
+        have no such order; only here they run one by one."""
+        for engine in self.cluster.engines:
+            behind = set(engine.waits_for) & set(engine.queued)
+            if engine.actor and engine.actor not in self.cluster.unordered and behind:
+                raise InvariantError(
+                    f"engine {engine.number}: its actor's call waits for {sorted(behind)}, "
+                    "which is queued behind it"
+                )
 
     def _check_results(self) -> None:
         """What clients got is what they should have got."""
