@@ -39,6 +39,7 @@ def test_a_hundred_schedules_hold_and_have_every_kind_of_fault() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)  # half a minute on two cores that have nothing else to do
 def test_many_schedules_hold() -> None:
     tally, failures = run(FIRST_SEED + 100, IN_CI - 100, processes=2)
     assert failures == {}
