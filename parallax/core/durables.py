@@ -313,25 +313,19 @@ class Durables:
         else:
             self._rest_s = RETRY_S
         lost = set(done.answer or ())
-        again = False
         for one, values in changes.ends:
-            if any(key in lost for _, key, _ in values):
-                again = True  # it has not ended
-            else:
+            if not any(key in lost for _, key, _ in values):  # else it has not ended
                 self._forget(one)
         for one in off:
             self._forget(one)
         if lost:
-            gone = [(i, value) for i, key, value in changes.all_values() if key in lost]
-            again |= self._rebuild(gone)
-            if again:
-                self._tell_afresh()
+            self._rebuild([(i, value) for i, key, value in changes.all_values() if key in lost])
+            self._tell_afresh()
 
-    def _rebuild(self, lost: list[tuple[int, Value]]) -> bool:
-        """These values had left the store; whether somebody needs one of them all the same."""
+    def _rebuild(self, lost: list[tuple[int, Value]]) -> None:
+        """These values had left the store: make those anew that somebody needs all the same."""
         needed = [(self._objects.rows[i], value) for i, value in lost if i in self.needs]
         self._recovery.rebuild([row for row, value in needed if row.value is value])
-        return bool(needed)
 
     def _forget(self, one: Unfinished) -> None:
         if self.unfinished.get(one.id) is one:

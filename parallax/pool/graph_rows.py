@@ -35,8 +35,8 @@ class GraphRows:
         """Write what has changed.
 
         Returns:
-            The keys of values that have left the store. They were not written, and tasks that have
-            made them have not ended.
+            The keys of values that have left the store. They were not written, tasks that have
+            made them have not ended, and nothing was dropped.
 
         Raises:
             OSError: the disk is full, or fails. Nothing was changed.
@@ -62,9 +62,10 @@ class GraphRows:
             self._insert(database, row)
         ended = [end.key for end in change.ends if not any(key in lost for key, _ in end.values)]
         _delete(database, "tasks", ended)
-        _delete(database, "templates", change.idle)
-        for key in change.dropped:
-            self._drop(database, key)
+        if not lost:  # else a task that has not ended after all may need them
+            _delete(database, "templates", change.idle)
+            for key in change.dropped:
+                self._drop(database, key)
         return lost
 
     def read(self, database: sqlite3.Connection, notes: list[str]) -> Graph:

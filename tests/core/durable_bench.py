@@ -69,6 +69,8 @@ class Disk:
 
     def _change(self, change: GraphChanged) -> list[str]:
         if change.afresh:
+            self.finished.update(one.args for one in self.tasks.values())
+            self.finished.difference_update(one.args for one in change.tasks)
             self.templates, self.tasks, self.values = {}, {}, {}
         lost = []
         for key, value in [*change.values, *(v for end in change.ends for v in end.values)]:
@@ -85,9 +87,9 @@ class Disk:
                 )  # it is not there if that could not be written
                 if ended is not None:
                     self.finished.add(ended.args)
-        for key in change.idle:
+        for key in change.idle if not lost else ():
             self.templates.pop(key, None)
-        for key in change.dropped:
+        for key in change.dropped if not lost else ():
             self.values.pop(key, None)
         return lost
 
@@ -129,15 +131,19 @@ class DurableBench(Bench):
             self.orders.append(orders)
         return actions
 
+    def new_id(self) -> int:
+        """Of an object of the client's."""
+        return next(self._ids)
+
     def durable(
         self, args: bytes, *deps: int, template: int = 0, refs: list[int] | None = None
     ) -> int:
         """Submit a durable task, of one return object unless its template says otherwise."""
         if not template:
             template = self.template(durable=True)
-        task_id = next(self._ids)
+        task_id = self.new_id()
         for _ in range(7):  # for those that return more
-            next(self._ids)
+            self.new_id()
         self.submit(TaskSpec(task_id, template, args, list(deps), refs or []))
         return task_id
 

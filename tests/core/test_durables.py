@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import random
-import re
-from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -24,16 +21,15 @@ from parallax.messages import (
     RefsChanged,
     Stored,
     TaskSpec,
-    Value,
 )
 from parallax.testing import check_empty
 from tests.core.builders import CLIENT, Bench, hello
 from tests.core.depth import examples
 from tests.core.durable_bench import Disk, DurableBench
+from tests.core.durable_course import FULL, Course
 
 LARGE = Stored("2-1", 1 << 20, CLIENT)
 OTHER = 3
-FULL = Failure("journal", "the disk is full")
 
 
 @pytest.fixture
@@ -364,147 +360,28 @@ def test_what_an_earlier_hub_has_left_is_not_replaced_when_it_cannot_be_read() -
 # ---- courses --------------------------------------------------------------------------------
 
 
-class Course:
-    """A graph of durable tasks, submitted bit by bit, while hubs are killed."""
-
-    def __init__(self, seed: int) -> None:
-        self.rng = random.Random(seed)
-        self.disk = Disk()
-        self.runs: Counter[bytes] = Counter()
-        self.expected: dict[bytes, Value] = {}
-        """What a task makes, by its name."""
-        self.takes: dict[bytes, list[bytes]] = {}
-        """What it takes: the names of tasks, or of what was put."""
-        self.wishes: dict[int, tuple[str, bytes]] = {}
-        """By request: the name, and the task of which the result is kept."""
-        self.promised: dict[str, bytes] = {}
-        """What was acknowledged."""
-        self.names = 0
-        self.pools = 0
-        self.start()
-
-    def start(self) -> None:
-        """The hub is killed, if there is one; the next begins."""
-        self.pools += 1
-        self.bench = DurableBench(self.disk, f"c{self.pools}", cpus=2)
-        self.objects: dict[int, bytes] = {}
-        """What this client can refer to: objects, and the tasks that make them."""
-        self.wishes = {}
-        self.running: list[tuple[int, Assignment]] = []
-
-    def submit(self) -> None:
-        bench = self.bench
-        self.names += 1
-        name = b"t%d" % self.names
-        deps = self.rng.sample(list(self.objects), min(len(self.objects), self.rng.randrange(3)))
-        if self.rng.random() < 0.2:
-            self.names += 1
-            put = next(bench._ids)
-            bench.say(CLIENT, ObjectPut(put, self.value(b"p%d" % self.names)))
-            deps.append(put)
-        self.takes[name] = [self.objects.get(dep, b"p%d" % self.names) for dep in deps]
-        values = [self.expected.get(self.objects[dep]) for dep in deps if dep in self.objects]
-        failed = next((value for value in values if isinstance(value, Failure)), None)
-        if self.rng.random() < 0.1:
-            failed = failed or Failure("task", name.decode())
-        self.expected[name] = failed or name
-        self.objects[bench.durable(name, *deps)] = name
-
-    def value(self, content: bytes) -> Value:
-        if self.rng.random() < 0.5:
-            return content
-        return Stored(f"{content.decode()}-{self.rng.getrandbits(32)}", 1 << 20, CLIENT)
-
-    def keep(self) -> None:
-        if self.objects:
-            object_id = self.rng.choice(list(self.objects))
-            request = len(self.wishes) + 1
-            self.wishes[request] = f"n{self.names}-{request}-{self.pools}", self.objects[object_id]
-            self.bench.say(CLIENT, KeepRequested(request, object_id, self.wishes[request][0]))
-
-    def drop(self) -> None:
-        if self.objects:
-            object_id = self.rng.choice(list(self.objects))
-            del self.objects[object_id]
-            self.bench.say(CLIENT, RefsChanged([], [object_id]))
-
-    def work(self) -> None:
-        """An engine begins with what it has, or ends it."""
-        bench = self.bench
-        for peer in bench.engines:
-            for task in bench.assigned(peer):
-                assert isinstance(task.args, bytes)
-                assert task.args not in self.disk.finished, "it has ended, and runs again"
-                assert list(map(content_of, task.values)) == self.takes[task.args]
-                self.runs[task.args] += 1
-                self.running.append((peer, task))
-        if self.running:
-            peer, task = self.running.pop(self.rng.randrange(len(self.running)))
-            assert isinstance(task.args, bytes)
-            value = self.expected[task.args]
-            bench.finish(peer, task, value if isinstance(value, Failure) else self.value(value))
-
-    def write(self) -> None:
-        self.bench.write_next()
-
-    def fail(self) -> None:
-        self.bench.write_next(FULL)
-        self.bench.wait(RETRY_S)
-
-    def check(self) -> None:
-        """Nothing is reported that is not on disk."""
-        for object_id in self.bench.ready():
-            name = self.objects.get(object_id)
-            # One that takes what has failed already fails at once, and never is in the journal.
-            if name is not None and self.runs[name]:
-                assert name in self.disk.finished
-        for request, answer in self.bench.answers().items():
-            if answer is None:
-                name, task = self.wishes[request]
-                self.promised[name] = task
-
-    def end(self) -> None:
-        """All that goes on comes to its end."""
-        for _ in range(20 * self.names + 20):
-            self.work()
-            self.write()
-            self.check()
-        self.bench.lose(CLIENT)
-        self.bench.write()
-        assert self.disk.is_empty
-        check_empty(self.bench.machine)
-        for name, task in self.promised.items():
-            kept, expected = self.disk.kept[name], self.expected[task]
-            if isinstance(expected, Failure):  # of several that it takes, the first to fail
-                assert isinstance(kept, Failure)
-                assert kept.kind == "task"
-            else:
-                assert content_of(kept) == expected
-                assert self.runs[task]
-
-
-def content_of(value: Value) -> bytes:
-    if isinstance(value, Stored):  # also one that was read again, once or twice
-        return re.sub("^(0-)*|-[^-]*$", "", value.name).encode()
-    assert isinstance(value, bytes)
-    return value
-
-
-STEPS = {"submit": 4, "keep": 2, "drop": 1, "work": 5, "write": 5}
-
-
-def steps(course: Course, fault: str) -> Iterator[Callable[[], None]]:
+def steps(course: Course, **faults: int) -> Iterator[Callable[[], None]]:
     """What happens, and among it now and then a fault."""
-    weights = {**STEPS, fault: 1}
+    weights = {"submit": 8, "keep": 4, "drop": 2, "work": 10, "write": 10, **faults}
     for name in course.rng.choices([*weights], [*weights.values()], k=course.rng.randrange(80)):
         yield getattr(course, name)
 
 
-@examples(120)
+@examples(80)
 @given(st.integers(0, 2**32 - 1))
 def test_whenever_the_hub_is_killed_nothing_is_lost_and_nothing_runs_again(seed: int) -> None:
     course = Course(seed)
-    for step in steps(course, "start"):
+    for step in steps(course, start=2):
+        step()
+        course.check()
+    course.end()
+
+
+@examples(80)
+@given(st.integers(0, 2**32 - 1))
+def test_so_it_is_whatever_else_goes_wrong(seed: int) -> None:
+    course = Course(seed)
+    for step in steps(course, start=2, die=2, leave=1, cancel=1, lose=2, refer=1):
         step()
         course.check()
     course.end()
@@ -514,7 +391,7 @@ def test_whenever_the_hub_is_killed_nothing_is_lost_and_nothing_runs_again(seed:
 @given(st.integers(0, 2**32 - 1))
 def test_whatever_cannot_be_written_nobody_waits_for_ever(seed: int) -> None:
     course = Course(seed)
-    for step in steps(course, "fail"):
+    for step in steps(course, fail=2, lose=1, cancel=1):
         step()
         course.bench.answers()
         course.bench.ready()

@@ -72,6 +72,18 @@ def test_what_has_ended_does_not_run_again_and_the_rest_does(gate: Gate) -> None
     assert len(list((journal_folder(NAME) / "values").iterdir())) == 1  # what is kept
 
 
+@pytest.mark.parametrize("victim", ["parallax-node", "parallax-zygote"])
+def test_it_goes_on_whichever_process_takes_the_pool_down(gate: Gate, victim: str) -> None:
+    cluster = begin()
+    px.keep(pass_gate.remote(gate, "task"), "task")
+    wait_until(lambda: gate.count("task"))
+    process(cluster, victim).kill()
+    wait_killed()
+    begin()
+    gate.open()
+    assert px.recall("task") == ["task"]
+
+
 def test_what_is_not_durable_is_lost_and_says_so(gate: Gate) -> None:
     begin()
     plain = pass_gate.options(durable=False).remote(gate, "plain")

@@ -227,3 +227,13 @@ def test_a_bug_leaves_no_transaction_half_done(
     do(journal, Keep("b", "", b"v"))
     journal.close()
     assert resumed(tmp_path)[0].tasks == [task("c-2")]
+
+
+def test_nothing_is_dropped_when_a_value_was_lost(journal: Journal, tmp_path: Path) -> None:
+    do(journal, change(templates=[TEMPLATE], tasks=[task("c-2", "c-9")], values=[("c-9", b"v")]))
+    ends = [TaskEnd("c-2", [("c-2", GONE)])]
+    do(journal, change(ends=ends, dropped=["c-9"], idle=["c-1"]))
+    journal.close()
+    graph, _ = resumed(tmp_path)
+    assert (graph.templates, graph.tasks) == ([TEMPLATE], [task("c-2", "c-9")])
+    assert graph.values == [("c-9", b"v")]
