@@ -135,7 +135,9 @@ def test_links_break_and_work_goes_on(cluster: str) -> None:
 
 def test_messages_are_held(cluster: str) -> None:
     with chaos(9, delay_s=0.01) as storm:
-        assert px.get([same.remote(n) for n in range(100)]) == list(range(100))
+        # One by one: messages that are sent together count as one.
+        for n in range(12):
+            assert px.get(same.remote(n)) == n
         wait_until(lambda: storm.counts.delayed > 10)
         assert f"{storm.counts.delayed} delayed" in repr(storm)
     # Links that pass through the relay go on to do so

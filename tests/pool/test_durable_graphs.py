@@ -112,7 +112,9 @@ def test_it_goes_on_without_any_client_and_shows_as_a_job(gate: Gate) -> None:
     kill()
     begin()
     (job,) = px.jobs()
-    assert (job.name, job.state, job.counts["pending"]) == ("nightly", "running", 2)
+    assert (job.name, job.state) == ("nightly", "running")
+    counts = job.counts
+    assert counts["pending"] + counts["running"] == 2  # the first may have begun already
     gate.open()
     wait_until(nothing_left)
     assert job.counts["done"] == 2
